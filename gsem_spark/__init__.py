@@ -1,0 +1,73 @@
+"""gsem_spark: multivariate GWAS on Apache Spark, from raw summary statistics to a reviewed result.
+
+>>> import gsem_spark as gs
+
+A user needs no other import. The verbs that need Spark are loaded when first used, so that the mathematics
+(``gs.CovStruct``, ``gs.common_factor``, ``gs.methods``) works where Spark is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "start_session": "gsem_spark.session",
+    "Workspace": "gsem_spark.catalog.workspace",
+    "Trait": "gsem_spark.steps.traits",
+    "load_references": "gsem_spark.steps.references",
+    "munge": "gsem_spark.steps.ingest",
+    "ldsc": "gsem_spark.steps.ldsc",
+    "CovStruct": "gsem_spark.methods.ldsc.covstruct",
+    "common_factor": "gsem_spark.steps.fit",
+    "Fit": "gsem_spark.methods.sem.fit",
+    "common_factor_gwas": "gsem_spark.steps.gwas",
+    "Run": "gsem_spark.steps.gwas",
+    "simulate": "gsem_spark.steps.simulate",
+    "report": "gsem_spark.steps.report",
+    "run_study": "gsem_spark.study",
+    "GsemError": "gsem_spark.errors",
+}
+_MODULES = {
+    "methods": ("gsem_spark.methods.sumstats", "gsem_spark.methods.ldsc", "gsem_spark.methods.sem", "gsem_spark.methods.gwas",
+                "gsem_spark.methods.simulation"),
+}
+
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
+
+if TYPE_CHECKING:
+    from gsem_spark import methods as methods
+    from gsem_spark.catalog.workspace import Workspace as Workspace
+    from gsem_spark.errors import GsemError as GsemError
+    from gsem_spark.methods.ldsc.covstruct import CovStruct as CovStruct
+    from gsem_spark.methods.sem.fit import Fit as Fit
+    from gsem_spark.session import start_session as start_session
+    from gsem_spark.steps.fit import common_factor as common_factor
+    from gsem_spark.steps.gwas import Run as Run
+    from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
+    from gsem_spark.steps.ingest import munge as munge
+    from gsem_spark.steps.ldsc import ldsc as ldsc
+    from gsem_spark.steps.references import load_references as load_references
+    from gsem_spark.steps.report import report as report
+    from gsem_spark.steps.simulate import simulate as simulate
+    from gsem_spark.steps.traits import Trait as Trait
+    from gsem_spark.study import run_study as run_study
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    elif name in _MODULES:
+        for module in _MODULES[name]:
+            importlib.import_module(module)
+        value = importlib.import_module(f"gsem_spark.{name}")
+    else:
+        raise AttributeError(f"module 'gsem_spark' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Tables: their schemas, where they are kept, and the ledger of runs."""

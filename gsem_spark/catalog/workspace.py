@@ -1,0 +1,267 @@
+"""A workspace: the set of tables of one project, at a path or as a catalog schema, in one format."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pandas as pd
+
+from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
+from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
+from gsem_spark.catalog.store import Scope, Store, TableInfo
+from gsem_spark.errors import ConfigError, GsemError, StorageError
+from gsem_spark.session import has_delta, start_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from gsem_spark.catalog.runs import Ledger
+
+Format = Literal["delta", "parquet"]
+MARKER: Final = "gsem_workspace.json"
+WORKSPACE_VERSION: Final = 1
+_CATALOG_NAME: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)?")
+
+
+class Workspace:
+    """Tables of one project. Make one with :meth:`create`, come back to it with :meth:`open`.
+
+    Examples
+    --------
+    >>> import gsem_spark as gs
+    >>> ws = gs.Workspace.create("my_study")  # doctest: +SKIP
+    >>> ws.read("sumstats").count()  # doctest: +SKIP
+    0
+    """
+
+    def __init__(self, location: str, store: Store, spark: SparkSession) -> None:
+        self.location = location
+        self.spark = spark
+        self._store = store
+
+    @property
+    def format(self) -> str:
+        """Table format: delta or parquet."""
+        return self._store.format
+
+    @classmethod
+    def create(cls, location: str, format: Format = "delta", spark: SparkSession | None = None) -> Workspace:
+        """Make a workspace, or open the one that stands there already in the same format.
+
+        Parameters
+        ----------
+        location
+            A folder (local, ``hdfs://``, ``s3a://`` …), or ``catalog.schema`` of a metastore (no slash in it).
+        format
+            ``delta``, or ``parquet`` where Delta cannot be had.
+        spark
+            A session; :func:`gsem_spark.start_session` when None.
+
+        Raises
+        ------
+        ConfigError
+            The format is unknown, or the workspace exists in the other format.
+        StorageError
+            The place cannot be written.
+        """
+        if format not in ("delta", "parquet"):
+            raise ConfigError(f"format is {format!r}, must be delta or parquet")
+        spark = spark or start_session(delta=format == "delta")
+        if _is_catalog_name(location):
+            spark.sql(f"CREATE SCHEMA IF NOT EXISTS {location}")
+            return cls._catalog(location, spark)
+        root = _absolute(location)
+        found = _read_marker(root, spark)
+        if found is None:
+            from gsem_spark.catalog.files import HadoopFiles
+
+            marker = {"format": format, "workspace_version": WORKSPACE_VERSION}
+            try:
+                HadoopFiles(spark).publish_text(f"{root}/{MARKER}", json.dumps(marker) + "\n")
+            except Exception as error:
+                raise StorageError(
+                    f"the workspace cannot be made: {str(error).splitlines()[0]}", where=location,
+                    remedy="choose a folder that can be written",
+                ) from error
+            found = marker
+        if found["format"] != format:
+            raise ConfigError(
+                f"the workspace is in {found['format']} format, not {format}", where=location,
+                remedy=f"use format {found['format']}, or another folder",
+            )
+        return cls.open(location, spark)
+
+    @classmethod
+    def open(cls, location: str, spark: SparkSession | None = None) -> Workspace:
+        """Open a workspace that exists.
+
+        Raises
+        ------
+        StorageError
+            There is no workspace at the place, or the session lacks Delta.
+        """
+        if _is_catalog_name(location):
+            return cls._catalog(location, spark or start_session())
+        root = _absolute(location)
+        session = spark or start_session()
+        marker = _read_marker(root, session)
+        if marker is None:
+            raise StorageError("there is no gsem_spark workspace", where=location, remedy=f"gsem-spark init {location}")
+        if marker["workspace_version"] > WORKSPACE_VERSION:
+            raise StorageError(
+                f"the workspace has layout version {marker['workspace_version']}, this program knows {WORKSPACE_VERSION}",
+                where=location, remedy="update gsem_spark",
+            )
+        if marker["format"] == "parquet":
+            from gsem_spark.catalog.parquet_store import ParquetStore
+
+            return cls(root, ParquetStore(session, root), session)
+        if not has_delta(session):
+            raise StorageError(
+                "the workspace is in Delta format and this Spark session has no Delta", where=location,
+                remedy="start the session with the io.delta jars and spark.sql.extensions (see conf/spark), "
+                "or make the workspace with format parquet",
+            )
+        from gsem_spark.catalog.delta_store import DeltaStore
+
+        return cls(root, DeltaStore(session, root), session)
+
+    @classmethod
+    def _catalog(cls, name: str, spark: SparkSession) -> Workspace:
+        from gsem_spark.catalog.delta_store import DeltaStore
+
+        return cls(name, DeltaStore(spark, name, catalog=True), spark)
+
+    @cached_property
+    def runs(self) -> Ledger:
+        """The ledger of runs."""
+        from gsem_spark.catalog.runs import Ledger
+
+        return Ledger(self)
+
+    def exists(self, table: str) -> bool:
+        """Whether a table has been written."""
+        return self._store.exists(schema_of(table))
+
+    def read(self, table: str) -> DataFrame:
+        """A table's last committed version as a Spark frame; typed and empty where it has not been written yet."""
+        schema = schema_of(table)
+        return self._store.read(schema) if self._store.exists(schema) else self.empty(table)
+
+    def empty(self, table: str) -> DataFrame:
+        """A frame of a table's type without rows."""
+        return self.spark.createDataFrame([], spark_schema(schema_of(table)))
+
+    def version(self, table: str) -> int:
+        """Number of a table's last committed version; -1 where it has not been written."""
+        return self._store.version(schema_of(table))
+
+    def partitions(self, table: str, scope: Scope) -> list[dict[str, str]]:
+        """Partition values present under a scope."""
+        return self._store.partitions(schema_of(table), scope)
+
+    def frame(self, table: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> DataFrame:
+        """A small frame of a table's type from rows held on the driver."""
+        schema = schema_of(table)
+        records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else [dict(row) for row in rows]
+        doubles = {c.name for c in schema.columns if c.type == "double"}
+        ordered = [tuple(_null_for_nan(r.get(n)) if n in doubles else r.get(n) for n in schema.names) for r in records]
+        return self.spark.createDataFrame(ordered, spark_schema(schema), verifySchema=True)
+
+    def replace(self, table: str, frame: DataFrame, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Replace parts of a table (all of it when it has no scope columns) by a frame's rows, in one atomic commit.
+
+        Parameters
+        ----------
+        table
+            Table name.
+        frame
+            Rows with the table's columns; every row must belong to one of the scopes.
+        scopes
+            Values of the schema's scope columns; a table without scope columns takes None.
+        metadata
+            Said with the commit (Delta's user metadata, the Parquet manifest).
+
+        Raises
+        ------
+        ContractError
+            The frame does not fit the schema, or a row breaks a rule; nothing is committed.
+        """
+        schema = schema_of(table)
+        given = [] if scopes is None else [scopes] if isinstance(scopes, Mapping) else list(scopes)
+        self._check_scopes(schema, given)
+        self._write(schema, frame, given or [{}], metadata)
+
+    def append(self, table: str, frame: DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Add a frame's rows to a table in one atomic commit."""
+        self._write(schema_of(table), frame, None, metadata)
+
+    def replace_all(self, writes: Sequence[tuple[str, DataFrame, Sequence[Scope] | Scope | None]], *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Several replacements side by side: their commits are independent of each other, only their waiting overlaps."""
+        with ThreadPoolExecutor(max_workers=len(writes)) as pool:
+            for done in [pool.submit(self.replace, t, f, s, metadata=metadata) for t, f, s in writes]:
+                done.result()
+
+    def tables(self) -> list[TableInfo]:
+        """Every table that has been written, with its rows, version and files."""
+        infos = []
+        for schema in SCHEMAS.values():
+            if self._store.exists(schema):
+                frame = self._store.read(schema)
+                infos.append(
+                    TableInfo(schema.name, frame.count(), self._store.version(schema), len(frame.inputFiles()), self._store.location(schema))
+                )
+        return infos
+
+    def _write(self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: Mapping[str, Any] | None) -> None:
+        checked = guarded(schema, frame)
+        try:
+            self._store.write(schema, checked, scopes, json.dumps(metadata or {}, sort_keys=True))
+        except GsemError:
+            raise
+        except Exception as error:
+            if (violation := violation_in(error)) is not None:
+                raise violation from error
+            raise
+
+    @staticmethod
+    def _check_scopes(schema: TableSchema, scopes: list[Scope]) -> None:
+        for scope in scopes:
+            if tuple(scope) != schema.scope:
+                raise StorageError(f"table {schema.name} is replaced by {schema.scope}, not by {tuple(scope)}")
+        if schema.scope and not scopes:
+            raise StorageError(f"table {schema.name} is replaced by {schema.scope}; no value was given")
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.location!r}, format={self.format!r})"
+
+
+def _is_catalog_name(location: str) -> bool:
+    return "/" not in location and "." in location and _CATALOG_NAME.fullmatch(location) is not None
+
+
+def _absolute(location: str) -> str:
+    if "://" in location or location.startswith(("dbfs:", "file:")):
+        return location.rstrip("/")
+    from pathlib import Path
+
+    return str(Path(location).expanduser().resolve())
+
+
+def _read_marker(root: str, spark: SparkSession) -> dict[str, Any] | None:
+    from gsem_spark.catalog.files import HadoopFiles
+
+    files = HadoopFiles(spark)
+    if not files.exists(f"{root}/{MARKER}"):
+        return None
+    marker: dict[str, Any] = json.loads(files.read_text(f"{root}/{MARKER}"))
+    return marker
+
+
+def _null_for_nan(value: Any) -> Any:
+    return None if value is None or value != value else float(value)

@@ -1,0 +1,1 @@
+"""LD score regression: heritabilities, genetic covariances and their joint sampling covariance."""

@@ -1,0 +1,1 @@
+"""Steps: the only place where Spark and mathematics meet."""

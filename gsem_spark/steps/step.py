@@ -1,0 +1,151 @@
+"""What a step is: a typed config, a plan that says what would happen, and a run that does it once.
+
+``run()`` is the same for every step: it plans, does nothing where the ledger holds the run as done, else executes and
+records. A step only says which inputs decide its result (:meth:`Step.inputs`) and how to make it (:meth:`Step.execute`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+import gsem_spark
+from gsem_spark.catalog.runs import RunEntry
+from gsem_spark.steps.progress import Progress
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.workspace import Workspace
+
+
+class StepConfig(BaseModel):
+    """Settings of a step. Unknown keys are refused; instances are frozen and go to YAML and back unchanged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+C = TypeVar("C", bound=StepConfig)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step would do: its run, what it reads and writes, and whether that is done already."""
+
+    step: str
+    run_id: str
+    config_hash: str
+    inputs: Mapping[str, str]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    done: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What executing a step came to."""
+
+    rows: int
+    state: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended: ``done`` now, ``skipped`` because it was done before, or ``empty`` because there was no input row."""
+
+    step: str
+    run_id: str
+    status: str
+    rows: int
+    seconds: float
+    summary: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+class Step(ABC, Generic[C]):
+    """One step of the pipeline on one workspace."""
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
+    writes: ClassVar[tuple[str, ...]]
+    revision: ClassVar[int] = 1
+    """Raised when the step's result changes for the same input, so that old runs do not count as done."""
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    @abstractmethod
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Everything outside the config that decides the result, as names and content versions.
+
+        Raises a :class:`~gsem_spark.errors.GsemError` when something the step needs is not there.
+        """
+
+    @abstractmethod
+    def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
+        """Make the result and commit it. Must be idempotent: the same plan again ends with the same tables."""
+
+    def result_config(self) -> Mapping[str, Any]:
+        """The settings that decide the result (all of them, unless a step has settings of pure convenience)."""
+        return self.config.model_dump(mode="json")
+
+    def plan(self, ws: Workspace) -> Plan:
+        """Say what would be done, without doing it."""
+        inputs = self.inputs(ws)
+        config_hash = content_hash(self.result_config())
+        run_id = f"{self.name}-{content_hash([self.revision, config_hash, inputs])}"
+        entry = ws.runs.last(run_id)
+        done = entry is not None and entry.status in ("done", "empty") and self.is_present(ws, run_id)
+        return Plan(self.name, run_id, config_hash, inputs, self.reads, self.writes, done)
+
+    def is_present(self, ws: Workspace, run_id: str) -> bool:
+        """Whether the result of a run that the ledger holds as done is still what the tables hold."""
+        return True
+
+    def run(self, ws: Workspace, progress: Progress | None = None) -> Report:
+        """Do what is planned, unless it is done already, and record it in the ledger."""
+        plan = self.plan(ws)
+        before = ws.runs.last(plan.run_id)
+        if plan.done and before is not None:
+            return Report(self.name, plan.run_id, "skipped", before.rows, 0.0, before.summary, before.warnings)
+        started = _now()
+        try:
+            outcome = self.execute(ws, plan, progress or Progress())
+        except Exception as error:
+            self._record_failure(ws, plan, started, error)
+            raise
+        status = "done" if outcome.rows else "empty"
+        entry = ws.runs.record(self._entry(plan, started, status, outcome))
+        return Report(self.name, plan.run_id, status, outcome.rows, entry.seconds, outcome.summary, outcome.warnings)
+
+    def _entry(self, plan: Plan, started: dt.datetime, status: str, outcome: Outcome) -> RunEntry:
+        return RunEntry(
+            run_id=plan.run_id, step=self.name, status=status, config_hash=plan.config_hash,
+            config=json.dumps(self.config.model_dump(mode="json"), sort_keys=True), code_version=gsem_spark.__version__,
+            inputs=dict(plan.inputs), started=started, ended=None if status == "running" else _now(), state=outcome.state,
+            summary=outcome.summary, warnings=outcome.warnings, rows=outcome.rows,
+        )
+
+    def _record_failure(self, ws: Workspace, plan: Plan, started: dt.datetime, error: Exception) -> None:
+        """Leave a trace in the ledger where that is possible; the error itself is what the caller must see."""
+        text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        try:
+            ws.runs.record(self._entry(plan, started, "failed", Outcome(0, warnings=(text[:500],))))
+        except Exception as second:  # the ledger is out of reach as well: keep the first error, mention this one
+            error.add_note(f"the failure could not be recorded in the ledger: {type(second).__name__}")
+
+
+def content_hash(value: Any) -> str:
+    """First 12 hex digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
