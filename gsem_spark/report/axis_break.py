@@ -14,39 +14,43 @@ from gsem_spark.report.figures import GREY
 _BREAK_AT = 20.0
 _LINEAR_TO = 40.0
 _UPPER_SHARE = 0.3
+_UPPER_TICKS = (30.0, 50.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 100_000.0)
 
 
 @dataclass(frozen=True)
 class NegLogAxis:
-    """A -log10 p axis from 0 to ``top``, linear up to ``start``, above it with each unit ``slope`` as long."""
+    """A -log10 p axis from 0 to ``top``, linear up to ``start``, logarithmic (log y times ``unit``) above it."""
 
     top: float
     start: float
-    slope: float
+    unit: float
 
     @classmethod
     def to(cls, largest: float, *, at_least: float) -> NegLogAxis:
-        """Choose the axis for data up to ``largest``: linear to 40, otherwise compressed above 20 into 30 % of its length."""
+        """Choose the axis for data up to ``largest``: linear to 40, otherwise logarithmic above 20, in 30 % of its length."""
         top = max(largest * 1.04, at_least)
         if top <= _LINEAR_TO:
-            return cls(top, top, 1.0)
-        upper = _BREAK_AT * _UPPER_SHARE / (1 - _UPPER_SHARE)
-        return cls(top, _BREAK_AT, upper / (top - _BREAK_AT))
+            return cls(top, top, 0.0)
+        return cls(top, _BREAK_AT, _BREAK_AT * _UPPER_SHARE / (1 - _UPPER_SHARE) / float(np.log(top / _BREAK_AT)))
 
     @property
     def broken(self) -> bool:
         """Whether a part of the axis is compressed."""
-        return self.slope < 1.0
+        return self.unit > 0
 
     def forward(self, y: ArrayLike) -> NDArray[np.float64]:
         """Map -log10 p to length along the axis."""
         y = np.asarray(y, np.float64)
-        return np.where(y <= self.start, y, self.start + (y - self.start) * self.slope)
+        if not self.broken:
+            return y
+        return np.where(y <= self.start, y, self.start + self.unit * np.log(np.maximum(y, self.start) / self.start))
 
     def inverse(self, length: ArrayLike) -> NDArray[np.float64]:
         """Undo :meth:`forward`."""
         length = np.asarray(length, np.float64)
-        return np.where(length <= self.start, length, self.start + (length - self.start) / self.slope)
+        if not self.broken:
+            return length
+        return np.where(length <= self.start, length, self.start * np.exp(np.maximum(length - self.start, 0.0) / self.unit))
 
     def fraction(self, y: ArrayLike) -> NDArray[np.float64]:
         """Map -log10 p to the share of the axis below it, in [0, 1]."""
@@ -61,13 +65,15 @@ class NegLogAxis:
         axes.yaxis.set_minor_locator(FixedLocator([]))
         if self.broken:
             axes.axhline(self.start, color=GREY, lw=0.6, ls=(0, (1, 2)), zorder=0.5)
-            place = float(self.fraction(self.start))
-            axes.text(1.0, 1 - place if downwards else place, f"scale compressed above {self.start:g}", transform=axes.transAxes,
-                      ha="right", va="top" if downwards else "bottom", fontsize=6, color=GREY)
+            middle = (1.0 + float(self.fraction(self.start))) / 2
+            axes.text(1.004, 1 - middle if downwards else middle, "log scale", transform=axes.transAxes, rotation=90,
+                      ha="left", va="center", fontsize=6, color=GREY)
 
     def _ticks(self) -> list[float]:
         if not self.broken:
             return [float(t) for t in MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, self.top) if 0 <= t <= self.top]
-        upper = MaxNLocator(3, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(self.start, self.top)
-        gap = (self.top - self.start) * 0.2
-        return [0.0, 5.0, 10.0, 15.0, 20.0, *(float(t) for t in upper if self.start + gap < t <= self.top)]
+        ticks = [0.0, 5.0, 10.0, 15.0, 20.0]
+        for tick in _UPPER_TICKS:
+            if tick <= self.top and self.forward(tick) - self.forward(ticks[-1]) > 0.045 * self.forward(self.top):
+                ticks.append(tick)
+        return ticks

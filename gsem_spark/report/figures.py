@@ -30,6 +30,9 @@ GREY: Final = "#6B7480"
 PALE: Final = "#D5DAE0"
 PAPER: Final = "#FFFFFF"
 
+Q_SNP_BOLD: Final = r"$\mathbf{Q}_{\mathbf{SNP}}$"
+"""Q_SNP in bold titles, where mathematical text needs its own bold."""
+
 PNG_DPI: Final = 220
 """Resolution of PNG files, and of the point clouds inside SVG files."""
 

@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from gsem_spark.report.axis_break import NegLogAxis
-from gsem_spark.report.figures import GREY, INK, ORANGE, PAPER, axes_in_inches, chromosome_name, new_figure, styled
+from gsem_spark.report.figures import GREY, INK, ORANGE, PAPER, Q_SNP_BOLD, axes_in_inches, chromosome_name, new_figure, styled
 from gsem_spark.thresholds import GENOME_WIDE_P
 
-_WIDTH, _LEFT, _RIGHT = 10.0, 0.6, 0.15
-_PANEL, _STRIP, _GAP, _EDGE = 2.3, 0.95, 0.28, 0.32
+_WIDTH, _LEFT, _RIGHT = 10.0, 0.6, 0.2
+_PANEL, _STRIP, _GAP, _EDGE, _HEAD = 2.3, 0.82, 0.28, 0.08, 0.3
 _FACTOR_COLOURS = ("#12507B", "#6FA8D0")
 _Q_COLOURS = ("#8A3B12", "#DDA07C")
 _LABEL_PT = 6.5
@@ -91,24 +91,26 @@ def manhattan(
     above, below = _leads(loci, axis, "factor"), _leads(loci, axis, "q_snp")
     room = int((_WIDTH - _LEFT - _RIGHT) / _LABEL_GAP)
     strips = [_STRIP if len(leads) else _EDGE for leads in (above, below)]
-    height = strips[0] + _PANEL + (0.45 if lower is None else _GAP + _PANEL + strips[1])
+    height = _HEAD + strips[0] + _PANEL + (0.45 if lower is None else _GAP + _PANEL + strips[1] + _HEAD)
     figure = new_figure(_WIDTH, height)
     width = _WIDTH - _LEFT - _RIGHT
-    top = axes_in_inches(figure, _LEFT, height - strips[0] - _PANEL, width, _PANEL)
-    _panel(top, factor, axis, _FACTOR_COLOURS, p_threshold, f"{factor_name}: SNP effect on the factor")
+    top = axes_in_inches(figure, _LEFT, height - _HEAD - strips[0] - _PANEL, width, _PANEL)
+    _panel(top, factor, axis, _FACTOR_COLOURS, p_threshold)
+    figure.text(_LEFT / _WIDTH, 1 - 0.5 * _HEAD / height, f"{factor_name}: SNP effect on the factor", fontsize=9.5, fontweight="bold", va="center")
     _mark_leads(top, above, axis, min(room, max_labels), width)
     _name_chromosomes(top, axis, width)
     if lower is not None:
-        bottom = axes_in_inches(figure, _LEFT, strips[1], width, _PANEL)
-        _panel(bottom, lower, axis, _Q_COLOURS, q_threshold, r"$Q_{\mathrm{SNP}}$: heterogeneity across traits", downwards=True)
+        bottom = axes_in_inches(figure, _LEFT, _HEAD + strips[1], width, _PANEL)
+        _panel(bottom, lower, axis, _Q_COLOURS, q_threshold, downwards=True)
+        figure.text(_LEFT / _WIDTH, 0.5 * _HEAD / height, rf"{Q_SNP_BOLD}: heterogeneity across traits", fontsize=9.5, fontweight="bold", va="center")
         _mark_leads(bottom, below, axis, min(room, max_labels), width, downwards=True)
     if len(above):
-        _legend(top, above)
+        _legend(figure, above, 1 - 0.5 * _HEAD / height)
     return figure
 
 
 def _panel(axes: Axes, points: pd.DataFrame, axis: GenomeAxis, colours: tuple[str, str], threshold: float | None,
-           title: str, *, downwards: bool = False) -> None:
+           *, downwards: bool = False) -> None:
     y = points["neglog10p"].to_numpy(np.float64)
     line = None if threshold is None else -np.log10(threshold)
     largest = float(y.max()) if len(y) else 1.0
@@ -130,8 +132,6 @@ def _panel(axes: Axes, points: pd.DataFrame, axis: GenomeAxis, colours: tuple[st
         axes.text(0.002, (1 - place - 0.012) if downwards else (place + 0.012), f"p = {_p_text(threshold or 1.0)}",
                   transform=axes.transAxes, fontsize=6.5, color=INK, va="top" if downwards else "bottom", zorder=5,
                   bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6})
-    axes.text(0.004, 0.03 if downwards else 0.985, title, transform=axes.transAxes, fontsize=8.5, fontweight="bold",
-              va="bottom" if downwards else "top", zorder=5, bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.0})
 
 
 def _leads(loci: pd.DataFrame | None, axis: GenomeAxis, signal: str) -> pd.DataFrame:
@@ -160,8 +160,6 @@ def _mark_leads(axes: Axes, leads: pd.DataFrame, axis: GenomeAxis, room: int, wi
     low, high = axes.get_xlim()
     x = (named["x"].to_numpy() - low) / (high - low)
     slots = spread(x, _LABEL_GAP / width)
-    bottom, top = axes.get_ylim()
-    scale = NegLogAxis.to(float(leads["y"].max()), at_least=0.0) if False else None  # noqa: F841
     to_fraction = axes.transScale + axes.transLimits
     for slot, place, snp, y in zip(slots, x, named["snp"], named["y"], strict=True):
         start = float(to_fraction.transform((0.0, y))[1])
@@ -218,12 +216,13 @@ def _name_megabases(axes: Axes, axis: GenomeAxis) -> None:
               transform=axes.transAxes, fontsize=7.5, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5})
 
 
-def _legend(axes: Axes, leads: pd.DataFrame) -> None:
-    kinds = [(ORANGE, "lead SNP acting through the factor", leads["factor_only"].any()),
-             (PAPER, r"lead SNP with significant $Q_{\mathrm{SNP}}$", (~leads["factor_only"].astype(bool)).any())]
+def _legend(figure: Figure, leads: pd.DataFrame, y: float) -> None:
+    through = leads["factor_only"].to_numpy(bool)
+    kinds = [(ORANGE, "lead SNP acting through the factor", through.any()),
+             (PAPER, r"lead SNP with significant $Q_{\mathrm{SNP}}$", (~through).any())]
     handles = [Line2D([], [], ls="", marker="D", ms=4, mfc=fill, mec=INK, mew=0.7, label=label) for fill, label, used in kinds if used]
-    axes.legend(handles=handles, loc="upper right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, handletextpad=0.2, ncols=2,
-                frameon=True, framealpha=0.85, edgecolor="none", facecolor=PAPER, columnspacing=1.2)
+    figure.legend(handles=handles, loc="center right", bbox_to_anchor=(1 - _RIGHT / _WIDTH, y), borderaxespad=0, handletextpad=0.2,
+                  ncols=2, columnspacing=1.2)
 
 
 def _p_text(p: float) -> str:

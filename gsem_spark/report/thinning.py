@@ -33,12 +33,12 @@ class ManhattanCells:
 
     tail_from: float = 4.0
     bp_bin: int = 2_000_000
-    y_bin: float = 0.1
+    y_bin: float = 0.05
     tail_bp_bin: int = 1
     tail_y_bin: float = 0.001
 
     @classmethod
-    def for_scan(cls, span_bp: float, n_tail: int, *, columns: int = 1500, max_tail: int = 100_000) -> ManhattanCells:
+    def for_scan(cls, span_bp: float, n_tail: int, *, columns: int = 1200, max_tail: int = 100_000) -> ManhattanCells:
         """Return the grid for a scan of a total length and a number of SNPs with -log10 p above 4.
 
         The coarse grid has ``columns`` columns however long the scan is (one chromosome or all); a tail of more than

@@ -46,17 +46,13 @@ def assert_equals_reference(cov: CovStruct, prefix: str, parts="SVIN") -> None:
 
 
 @pytest.fixture(scope="module")
-def small():
-    ld = SMALL / "ld"
-    if not ld.is_dir():
-        ld = Path(__file__).parents[2] / "gsem_spark" / "demo" / "data" / "ld"
-    panel, M = read_panel(ld)
-    return panel, M
+def panel_small(demo_data):
+    return read_panel(demo_data / "ld")
 
 
 @pytest.mark.parametrize("liability", [True, False])
-def test_small_set(small, liability):
-    panel, M = small
+def test_small_set(panel_small, liability):
+    panel, M = panel_small
     traits = read_traits(SMALL / "answers" / "munged", panel, liability=liability)
     cov = ldsc_from_arrays(traits, panel.L2, panel.L2, M)
     assert float((SMALL / "answers" / "ldsc_m.txt").read_text().split()[-1]) == M
@@ -68,9 +64,9 @@ def test_small_set(small, liability):
         assert_equals_reference(cov, str(SMALL / "answers" / "ldsc_observed_"), "SV")
 
 
-def test_small_set_log_figures(small):
+def test_small_set_log_figures(panel_small):
     """Figures that only the log holds, to its four decimals."""
-    panel, M = small
+    panel, M = panel_small
     cov = ldsc_from_arrays(read_traits(SMALL / "answers" / "munged", panel), panel.L2, panel.L2, M)
     log = (SMALL / "answers" / "ldsc_ldsc.log").read_text().splitlines()
 
@@ -97,11 +93,7 @@ def test_small_set_log_figures(small):
 
 @pytest.fixture(scope="module")
 def large(shared_golden):
-    folder = shared_golden / "gsem"
-    ld = shared_golden.parent / "data" / "eur_w_ld_chr"
-    if not ld.is_dir():
-        pytest.skip("the 1000 Genomes EUR LD scores are not beside the project")
-    return folder, ld
+    return shared_golden("golden/gsem"), shared_golden("data/eur_w_ld_chr")
 
 
 def test_large_set(large):

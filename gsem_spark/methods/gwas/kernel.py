@@ -260,9 +260,21 @@ def screen(beta: Floats, se: Floats, maf: float) -> tuple[int, int]:
 
 
 @jit
+def v_full_is_known(m: Moments, scale: Floats, v: float) -> bool:
+    """Whether every standard error of a SNP-trait covariance lies where ``m`` holds (see ``moments.smoothing_bounds``)."""
+    for j in range(scale.size):
+        variance = scale[j] * scale[j] * v * v
+        if not m.snp_bounds[0] < variance < m.snp_bounds[1]:
+            return False
+    return True
+
+
+@jit
 def s_full_is_pd(chol_s: Floats, beta: Floats, v: float, x: Floats) -> bool:
     """Whether [[v, v beta'], [., S]] is positive definite, by its Schur complement; ``chol_s`` factors S."""
     k = beta.size
+    if not chol_s[0, 0] > 0.0:
+        return False
     for j in range(k):
         x[j] = beta[j]
     return v * forward(chol_s, k, x) < 1.0
@@ -280,7 +292,8 @@ def fit_batch(
     m
         Shared moments.
     chol_s
-        (k, k) factor of S by :func:`~gsem_spark.methods.gwas.smallmatrix.cholesky`.
+        (k, k) factor of S by :func:`~gsem_spark.methods.gwas.smallmatrix.cholesky`; its first element is 0 where S is not
+        positive definite, which sends every SNP to smoothing.
     gc
         (k,) factors of the standard errors.
     start
@@ -299,9 +312,9 @@ def fit_batch(
         code, culprit = screen(beta[row], se[row], maf[row])
         if code == outcomes.OK:
             v = 2.0 * maf[row] * (1.0 - maf[row])
-            if s_full_is_pd(chol_s, beta[row], v, work.trial):
-                for j in range(k):
-                    scale[j] = se[row, j] * gc[j]
+            for j in range(k):
+                scale[j] = se[row, j] * gc[j]
+            if v_full_is_known(m, scale, v) and s_full_is_pd(chol_s, beta[row], v, work.trial):
                 code, culprit = fit_one(m, beta[row], scale, v, start, std_lv, work, out[row])
             else:
                 code = outcomes.NEEDS_SMOOTHING

@@ -7,8 +7,8 @@ marker loading and b = delta under psi = 1. Unknowns: a (k), delta, Theta (k).
 
 Newton steps from the no-SNP solution. Sandwich with the normal-theory weight at the estimate (Grotzinger et al. 2019, Nat
 Hum Behav 3:513, Methods); for a direction (d tau, d Omega) of the parameters, with B = Omega^-1 and N = B dOmega B, the
-weights of the moments are N on the traits' block, B dtau - N tau on the SNP's covariances and tau'N tau / 2 - tau'B dtau on
-its variance (block inverse of Sigma).
+weights of the moments are N on the traits' block and B dtau - N tau on the SNP's covariances (block inverse of Sigma); the
+SNP's own variance is given, so its sampling error does not enter b.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from gsem_spark.methods.gwas.kernel import (
     TRUST,
     s_full_is_pd,
     screen,
+    v_full_is_known,
 )
 from gsem_spark.methods.gwas.moments import Moments
 from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
@@ -158,7 +159,7 @@ def ml_derivatives(v: float, k: int, curvature: float, work: MlWork) -> None:
 
 
 @jit
-def ml_minimise(beta: Floats, v: float, start: Floats, start_theta: Floats, work: MlWork) -> bool:
+def ml_minimise(beta: Floats, v: float, variance: Floats, start: Floats, start_theta: Floats, work: MlWork) -> bool:
     """Bring ``work.x`` from the no-SNP solution to the optimum; True when it is met (see ``kernel.minimise``)."""
     k = beta.size
     n = 2 * k + 1
@@ -171,6 +172,11 @@ def ml_minimise(beta: Floats, v: float, start: Floats, start_theta: Floats, work
         above += start[j] * beta[j] / start_theta[j]
         below += start[j] * start[j] / start_theta[j]
     x[k] = above / below
+    if not np.isfinite(evaluate(beta, v, work)):
+        # the no-SNP solution is improper: begin where half of every variance is residual
+        for j in range(k):
+            x[j] = sqrt(0.5 * variance[j]) if start[j] >= 0.0 else -sqrt(0.5 * variance[j])
+            x[k + 1 + j] = 0.5 * variance[j]
     damping = 0.0
     lowest = np.inf
     unsure = False
@@ -249,16 +255,12 @@ def ml_sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work
             work.middle[i, j] = total
             work.middle[j, i] = total
             work.cells[m.cell[i, j]] = total if i != j else 0.5 * total
-    on_snp_variance = 0.0
     for i in range(k):
-        mean = work.y[i] * delta + h[i] * row[k]
-        spread = 0.0
+        weight = work.y[i] * delta + h[i] * row[k]
         for j in range(k):
-            spread += work.middle[i, j] * x[j] * delta
-        on_snp_variance += x[i] * delta * (0.5 * spread - mean)
-        work.vector[i] = (mean - spread) * scale[i] * v
-    variance = quadratic(m.snp_correlation, k, work.vector) + quadratic(m.full_sampling, work.cells.size, work.cells)
-    return variance + on_snp_variance * on_snp_variance * m.snp_variance_error[0]
+            weight -= work.middle[i, j] * x[j] * delta
+        work.vector[i] = weight * scale[i] * v
+    return quadratic(m.snp_correlation, k, work.vector) + quadratic(m.full_sampling, work.cells.size, work.cells)
 
 
 @jit
@@ -266,7 +268,7 @@ def ml_chisq(m: Moments, beta: Floats, scale: Floats, v: float, work: MlWork) ->
     """Q_SNP and the model's chi-square at ``work.x``.
 
     Under ML the direct effects of step 2 are exactly rho whatever the residual variances, and their sandwich block is
-    V_SNP / v^2 + c beta beta' with c = var(v) / v^2, since normal-theory weights also read the SNP's own variance. Q_SNP is
+    V_SNP / v^2 + c beta beta' with c = var(v) / v^2: as the reference has it, step 2 does read the SNP's own variance. Q_SNP is
     the SNP's part of the model's chi-square, lowered by that rank-one term (Sherman-Morrison).
     """
     k = scale.size
@@ -301,7 +303,7 @@ def ml_fit_one(
     for i in range(k):
         for j in range(k):
             work.base[i, j] = m.full_covariance[i, j] - v * beta[i] * beta[j]
-    if not ml_minimise(beta, v, start, start_theta, work):
+    if not ml_minimise(beta, v, m.variance, start, start_theta, work):
         return outcomes.NOT_CONVERGED, 0
     evaluate(beta, v, work)
     q, chisq = ml_chisq(m, beta, scale, v, work)
@@ -335,9 +337,9 @@ def ml_fit_batch(
         code, culprit = screen(beta[row], se[row], maf[row])
         if code == outcomes.OK:
             v = 2.0 * maf[row] * (1.0 - maf[row])
-            if s_full_is_pd(chol_s, beta[row], v, work.vector):
-                for j in range(k):
-                    scale[j] = se[row, j] * gc[j]
+            for j in range(k):
+                scale[j] = se[row, j] * gc[j]
+            if v_full_is_known(m, scale, v) and s_full_is_pd(chol_s, beta[row], v, work.vector):
                 code, culprit = ml_fit_one(m, beta[row], scale, v, start, start_theta, std_lv, work, out[row])
             else:
                 code = outcomes.NEEDS_SMOOTHING

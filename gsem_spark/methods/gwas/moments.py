@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
+from gsem_spark.methods.sem.smooth import EIGEN_RTOL
 
 Floats = NDArray[np.float64]
 Gc = Literal["standard", "conserv", "none"]
@@ -44,9 +45,10 @@ class Moments(NamedTuple):
     snp_correlation: Floats  # (k, k) R
     snp_precision: Floats  # (k, k) R^-1
     snp_variance_error: Floats  # (1,) sampling variance of the SNP's own variance
+    snp_bounds: Floats  # (2,) open range of variances in V_SNP for which V_full is made of V and R as they stand here
 
 
-def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float) -> Moments | None:
+def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float, snp_bounds: Floats | None = None) -> Moments | None:
     """Build :class:`Moments`, or return None when R or V has no Cholesky factor.
 
     Parameters
@@ -59,6 +61,8 @@ def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: fl
         Sampling variance of the SNP's own variance.
     sign
         Sign of the factor variance.
+    snp_bounds
+        Range of V_SNP's variances for which V may stand for its block of V_full; None: any.
     """
     k = S.shape[0]
     rows, columns = vech_indices(k)
@@ -93,6 +97,18 @@ def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: fl
         snp_correlation=np.array(R, order="C"),
         snp_precision=snp_precision,
         snp_variance_error=np.array([snp_variance_error]),
+        snp_bounds=np.array([0.0, np.inf]) if snp_bounds is None else snp_bounds,
+    )
+
+
+def with_covariance(m: Moments, S: Floats) -> Moments:
+    """The same moments with another trait covariance S (k, k)."""
+    covariance = m.sign * S
+    np.fill_diagonal(covariance, 0.0)
+    return m._replace(
+        covariance=np.ascontiguousarray(covariance),
+        variance=np.array(np.diagonal(S)),
+        full_covariance=np.array(S, order="C"),
     )
 
 
@@ -113,9 +129,31 @@ def gc_factors(cov: CovStruct, gc: Gc) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(intercepts ** GC_POWER[gc]), np.ascontiguousarray(R)
 
 
-def is_pd(a: Floats) -> bool:
-    """Whether the smallest eigenvalue of a symmetric matrix is above 0: the reference's test for smoothing."""
-    return bool(linalg.eigvalsh(a)[0] > 0.0)
+def smoothing_bounds(V: Floats, R: Floats, snp_variance_error: float) -> Floats:
+    """Range of variances in V_SNP for which smoothing V_full changes its LDSC block as if that stood alone.
+
+    The nearest-PD iteration works on the eigenvalues of V_full, block by block, but with two numbers taken over all blocks:
+    the largest eigenvalue, of which 1e-6 is the share below which eigenvalues are dropped, and the largest row sum, which
+    decides when it stops. While both come from the LDSC block and no eigenvalue of the other blocks is dropped, those blocks
+    stay as they are and the LDSC block ends up the same for every SNP. The bounds keep a factor of 2 to either limit.
+
+    Parameters
+    ----------
+    V, R, snp_variance_error
+        As in :func:`arrange`; V not positive definite, R positive definite.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        Open range; (inf, inf), which nothing meets, where the SNP's own variance already breaks the condition.
+    """
+    largest = float(linalg.eigvalsh(V)[-1])
+    rows = float(np.max(np.sum(np.abs(V), axis=1)))
+    low = 2.0 * EIGEN_RTOL * largest
+    high = 0.5 * min(largest, rows)
+    if not low < snp_variance_error < high:
+        return np.array([np.inf, np.inf])
+    return np.array([low / float(linalg.eigvalsh(R)[0]), high / float(np.max(np.sum(np.abs(R), axis=1)))])
 
 
 def s_full(S: Floats, beta: Floats, v: float) -> Floats:

@@ -86,7 +86,7 @@ def estimate_pair(blocks: PairBlocks) -> PairEstimate:
 
 
 def _sum_in_order(parts: Floats) -> Floats:
-    total = np.zeros_like(parts[0])
+    total: Floats = np.zeros(parts.shape[1:])
     for part in parts:
         total += part
     return total
@@ -100,7 +100,7 @@ def liability_factor(sample_prevalence: Floats, population_prevalence: Floats) -
     P, K = np.asarray(sample_prevalence, np.float64), np.asarray(population_prevalence, np.float64)
     known = np.isfinite(P) & np.isfinite(K)
     p, q = np.where(known, P, 0.5), np.where(known, K, 0.5)
-    density = stats.norm.pdf(stats.norm.isf(q))
+    density = np.asarray(stats.norm.pdf(stats.norm.isf(q)), dtype=np.float64)
     return np.asarray(np.where(known, q**2 * (1 - q) ** 2 / (p * (1 - p) * density**2), 1.0), dtype=np.float64)
 
 

@@ -60,7 +60,7 @@ class TraitRows:
     wld: Floats
 
     def take(self, at: slice | Ints | NDArray[np.bool_]) -> TraitRows:
-        """Some of the rows."""
+        """Take some of the rows."""
         return TraitRows(self.ord[at], self.z[at], self.n[at], self.l2[at], self.wld[at])
 
     @property

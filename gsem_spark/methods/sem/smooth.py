@@ -91,7 +91,7 @@ def near_pd(x: ArrayLike) -> SmoothResult:
         raise ModelError(f"only a square matrix can be smoothed, not one of shape {given.shape}")
     if not np.all(np.isfinite(given)):
         raise ModelError("a matrix with NaN or infinite cells cannot be smoothed", remedy="remove the traits that cause them")
-    given = (given + given.T) / 2.0
+    given = _symmetric(given)
     current, iterations, converged = _alternating_projections(given)
     out = _lift_eigenvalues(current)
     return SmoothResult(out, float(np.max(np.abs(out - given))), iterations, converged)
@@ -119,11 +119,15 @@ def _lift_eigenvalues(x: Floats) -> Floats:
     values, vectors = np.linalg.eigh(x)
     floor = PD_RTOL * abs(values[-1])
     if values[0] >= floor:
-        return (x + x.T) / 2.0
+        return _symmetric(x)
     lifted = (vectors * np.maximum(values, floor)) @ vectors.T
     back = np.sqrt(np.maximum(floor, np.diag(x)) / np.diag(lifted))
-    lifted = lifted * np.outer(back, back)
-    return (lifted + lifted.T) / 2.0
+    return _symmetric(lifted * np.outer(back, back))
+
+
+def _symmetric(x: Floats) -> Floats:
+    out: Floats = (x + x.T) / 2.0
+    return out
 
 
 def _infinity_norm(x: Floats) -> float:

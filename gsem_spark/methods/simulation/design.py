@@ -40,7 +40,7 @@ class Design:
 
     names: tuple[str, ...]
     S: Floats
-    I: Floats  # noqa: E741 - the field's name of the matrix
+    I: Floats
     n: Floats
     loadings: Floats
     factor_cov: Floats
@@ -63,7 +63,7 @@ class Design:
         n: ArrayLike,
         S: ArrayLike,
         *,
-        I: ArrayLike | None = None,  # noqa: E741
+        I: ArrayLike | None = None,
         loadings: ArrayLike | None = None,
         factor_cov: ArrayLike | None = None,
     ) -> Design:
@@ -195,7 +195,7 @@ def overlap_intercepts(
         )  # fmt: skip
     if np.any(off & ~(np.abs(rho) <= 1)):
         raise ConfigError("phenotypic correlations must lie in [-1, 1]", where="simulate/overlap")
-    I = np.where(off, rho * both / np.sqrt(np.outer(size, size)), 0.0)  # noqa: E741
+    I = np.where(off, rho * both / np.sqrt(np.outer(size, size)), 0.0)
     np.fill_diagonal(I, 1.0 if inflation is None else np.asarray(inflation, np.float64))
     semidefinite_root(I, "I", k)
     return I

@@ -110,8 +110,8 @@ class RawRows:
         """Number of rows."""
         return len(self.row)
 
-    def take(self, index: NDArray[Any]) -> RawRows:
-        """Return the rows that an index or mask selects."""
+    def take(self, index: NDArray[Any] | slice) -> RawRows:
+        """Return the rows that an index, mask or slice selects."""
         return RawRows(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
@@ -136,11 +136,12 @@ def raw_rows(panel: Panel, z: Floats, n: Floats, *, rates: DirtRates, seed: int,
     """
 
     def hit(name: str) -> NDArray[np.bool_]:
-        return stream(seed, f"dirt/{name}", trait).random(panel.size) < getattr(rates, name)
+        return np.asarray(stream(seed, f"dirt/{name}", trait).random(panel.size) < getattr(rates, name))
 
+    p_state = np.where(hit("p_missing"), P_NA, np.where(hit("p_above_one"), P_ABOVE_ONE, P_VALID)).astype(np.uint8)
     rows = RawRows(
-        row=np.arange(panel.size), a1=panel.a1, a2=panel.a2, freq=panel.a1_freq, z=z, n=n, info=_info(panel, hit("low_info"), seed, trait),
-        nameless=hit("nameless"), p_state=np.where(hit("p_missing"), P_NA, np.where(hit("p_above_one"), P_ABOVE_ONE, P_VALID)).astype(np.uint8),
+        row=np.arange(panel.size), a1=panel.a1, a2=panel.a2, freq=panel.a1_freq, z=z, n=n,
+        info=_info(panel, hit("low_info"), seed, trait), nameless=hit("nameless"), p_state=p_state,
     )  # fmt: skip
     swapped, mismatched = hit("swapped"), hit("mismatches")
     flipped = hit("strand_flips") & ~panel.ambiguous & ~mismatched
@@ -170,7 +171,7 @@ def _info(panel: Panel, low: NDArray[np.bool_], seed: int, trait: int) -> Floats
 def _swap(rows: RawRows, at: NDArray[np.bool_]) -> RawRows:
     return replace(
         rows, a1=np.where(at, rows.a2, rows.a1), a2=np.where(at, rows.a1, rows.a2), z=np.where(at, -rows.z, rows.z),
-        freq=np.round(np.where(at, 1.0 - rows.freq, rows.freq), MAF_DIGITS),
+        freq=np.round(np.where(at, 1.0 - rows.freq, rows.freq), MAF_DIGITS).astype(np.float64),
     )  # fmt: skip
 
 
@@ -184,4 +185,6 @@ def _mismatch(rows: RawRows, at: NDArray[np.bool_]) -> RawRows:
 
 
 def _flip(rows: RawRows, at: NDArray[np.bool_]) -> RawRows:
-    return replace(rows, a1=np.where(at, 3 - rows.a1, rows.a1).astype(np.uint8), a2=np.where(at, 3 - rows.a2, rows.a2).astype(np.uint8))
+    return replace(
+        rows, a1=np.where(at, 3 - rows.a1, rows.a1).astype(np.uint8), a2=np.where(at, 3 - rows.a2, rows.a2).astype(np.uint8)
+    )

@@ -50,7 +50,9 @@ class Planted:
     per_sd: Floats
 
 
-def draw_z(design: Design, panel: Panel, n: Floats, *, seed: int, neighbour: float = 0.0, planted: Planted | None = None) -> Floats:
+def draw_z(
+    design: Design, panel: Panel, n: Floats, *, seed: int, neighbour: float = 0.0, planted: Planted | None = None
+) -> Floats:
     """Draw Z-scores, shape (M, k), of the panel's allele a1.
 
     Parameters
@@ -85,7 +87,10 @@ def draw_z(design: Design, panel: Panel, n: Floats, *, seed: int, neighbour: flo
 
 
 def draw_sample_sizes(design: Design, panel: Panel, spread: Floats, *, seed: int) -> Floats:
-    """Samples per SNP: whole numbers between (1 - spread) N and N, shape (M, k); ``spread`` is one share a trait, in [0, 1)."""
+    """Draw the samples per SNP, whole numbers between (1 - spread) N and N, shape (M, k).
+
+    ``spread`` holds one share a trait, in [0, 1).
+    """
     out = np.empty((panel.size, design.k))
     for j, (total, share) in enumerate(zip(design.n, spread, strict=True)):
         for chromosome, rows in panel.chromosome_slices():

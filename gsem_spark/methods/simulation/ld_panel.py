@@ -87,7 +87,7 @@ class Panel:
     @property
     def ambiguous(self) -> NDArray[np.bool_]:
         """SNPs whose alleles are each other's complement (A/T, C/G), shape (M,)."""
-        return self.a1 + self.a2 == 3
+        return np.asarray(self.a1 + self.a2 == 3)
 
 
 def panel_from_ld_scores(
@@ -175,7 +175,7 @@ def _share_out(total: int, weights: Floats) -> Ints:
     parts = np.floor(share).astype(np.int64)
     short = total - len(weights) - int(parts.sum())
     parts[np.argsort(parts - share, kind="stable")[:short]] += 1
-    return parts + 1
+    return np.asarray(parts + 1)
 
 
 def _distinct_positions(rng: np.random.Generator, count: int, length: int) -> Ints:
@@ -183,7 +183,7 @@ def _distinct_positions(rng: np.random.Generator, count: int, length: int) -> In
     if count > length:
         raise ConfigError(f"{count} SNPs do not fit on a chromosome of {length} base pairs", where="simulate/n_snps",
                           remedy="Lower n_snps.")  # fmt: skip
-    return np.sort(rng.integers(1, length - count + 2, count)) + np.arange(count)
+    return np.asarray(np.sort(rng.integers(1, length - count + 2, count)) + np.arange(count), dtype=np.int64)
 
 
 def _with_alleles(panel: Panel, seed: int, ambiguous: float) -> Panel:
@@ -197,5 +197,5 @@ def _with_alleles(panel: Panel, seed: int, ambiguous: float) -> Panel:
         unlike = np.array([[1, 2], [0, 3], [0, 3], [1, 2]], np.uint8)[first, rng.integers(0, 2, m)]
         a1[rows], a2[rows] = first, np.where(rng.random(m) < ambiguous, 3 - first, unlike)
         minor_first[rows] = rng.random(m) < 0.5
-    freq = np.round(np.where(minor_first, panel.maf, 1.0 - panel.maf), MAF_DIGITS)
+    freq: Floats = np.round(np.where(minor_first, panel.maf, 1.0 - panel.maf), MAF_DIGITS).astype(np.float64)
     return replace(panel, a1=a1, a2=a2, a1_freq=freq)

@@ -115,7 +115,7 @@ def effect_and_se(kind: RawFormat, z: Floats, freq: Floats, n: Floats, case_shar
     Source
     ------
     The effects of small variants under linear and logistic regression, as GenomicSEM's wiki uses them backwards
-    (standardised effects from z, N and MAF); Lloyd-Jones et al. (2018), Genetics 208:1397, eq. 4, for log odds.
+    (standardised effects from z, N and MAF); Lloyd-Jones et al. (2018), Genetics 208:1397, for case-control traits.
     """
     if kind.case_control and not 0.0 < case_share < 1.0:
         raise ConfigError(

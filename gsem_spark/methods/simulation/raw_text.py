@@ -22,7 +22,9 @@ _SMALL_NEGLOG10P = 15.0
 """Above this, P is written from its logarithm: mantissa and exponent, exact far below the smallest float64."""
 
 
-def raw_table(panel: Panel, rows: RawRows, kind: RawFormat, *, case_share: float = np.nan, snp: pa.Array | None = None) -> pa.Table:
+def raw_table(
+    panel: Panel, rows: RawRows, kind: RawFormat, *, case_share: float = np.nan, snp: pa.Array | None = None
+) -> pa.Table:
     """Format the rows of one file; column names and order are the format's, all columns are strings or whole numbers.
 
     Parameters
@@ -62,7 +64,7 @@ def raw_table(panel: Panel, rows: RawRows, kind: RawFormat, *, case_share: float
 def significant(x: Floats, digits: int = DIGITS) -> Floats:
     """Round to significant digits, to the very float64 that those digits read back as, so that they are what gets printed.
 
-    Exact for magnitudes of 1e-16 to 1e15; smaller ones keep a trailing error in the 17th digit.
+    Exact for magnitudes of 1e-17 to 1e22; smaller ones keep fewer digits.
     """
     with np.errstate(divide="ignore"):
         exponent = np.floor(np.log10(np.abs(x)))
@@ -104,7 +106,7 @@ def _put(text: pa.Array, at: NDArray[np.int64], values: list[str]) -> pa.Array:
 
 
 def reference_table(panel: Panel, snp: pa.Array | None = None) -> pa.Table:
-    """The variant reference: SNP CHR BP MAF A1 A2."""
+    """Format the variant reference: SNP CHR BP MAF A1 A2."""
     bases = pa.array(list(BASES))
     return pa.table({
         "SNP": pa.array(panel.snp, pa.string()) if snp is None else snp, "CHR": pa.array(panel.chr), "BP": pa.array(panel.bp),

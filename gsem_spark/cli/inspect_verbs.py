@@ -1,0 +1,113 @@
+"""Verbs that look: ``doctor``, ``tables``, ``runs``, ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gsem_spark.cli import display
+from gsem_spark.cli.app import app, err, out
+from gsem_spark.cli.options import QuietOption, WorkspaceArgument, open_workspace
+from gsem_spark.cli.options import progress as progress_of
+from gsem_spark.errors import ConfigError
+
+
+@app.command()
+def doctor(
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="Folder that must be writable.")] = ".",
+    spark: Annotated[bool, typer.Option("--spark/--no-spark", help="Also start Spark and ask a worker for its versions.")] = True,
+) -> None:
+    """Check Java, Spark, Delta jars, memory, write access and library versions; say the remedy for each fault.
+
+    Reads nothing of yours and writes nothing but the cache of Delta jars. The exit status is 1 when something fails.
+
+    Example: [bold]gsem-spark doctor --workspace my_study[/bold]
+    """
+    from gsem_spark.doctor import run_checks
+
+    with err.status("checking …") if err.is_terminal else _nothing():
+        found = list(run_checks(workspace, spark=spark))
+    out.print(display.checks(found))
+    failed = [c.name for c in found if c.state == "fail"]
+    if failed:
+        err.print(f"not fit to run: {', '.join(failed)}", style="red")
+        raise typer.Exit(1)
+    out.print("fit to run")
+
+
+@app.command()
+def tables(
+    workspace: Annotated[str | None, typer.Argument(metavar="[WORKSPACE]", help="Folder of the workspace, or catalog.schema.")] = None,
+    schema: Annotated[str | None, typer.Option("--schema", metavar="TABLE", help="Print the columns of a table ('all': of every table).")] = None,
+) -> None:
+    """List a workspace's tables with rows, versions and last run; or print what a table's columns mean.
+
+    Reads the workspace's tables and ledger; writes nothing.
+
+    Examples: [bold]gsem-spark tables my_study[/bold], [bold]gsem-spark tables --schema gwas_results[/bold]
+    """
+    from gsem_spark.catalog.schemas import SCHEMAS, schema_of
+
+    if schema is not None:
+        for chosen in SCHEMAS.values() if schema == "all" else [schema_of(schema)]:
+            out.print(display.schema(chosen))
+        return
+    if workspace is None:
+        raise ConfigError("no workspace given", remedy="gsem-spark tables WORKSPACE, or gsem-spark tables --schema TABLE")
+    ws = open_workspace(workspace)
+    last = {name: entry.run_id for entry in ws.runs.all() if entry.status in ("done", "empty") for name in _writes(entry.step)}
+    rows = [(t.name, t.rows, t.version, t.files, last.get(t.name, "")) for t in ws.tables()]
+    numbers = ["rows", "version", "files"]
+    out.print(display.table(f"{ws.location} ({ws.format})", ["table", *numbers, "last run"], rows, right=numbers))
+
+
+@app.command()
+def runs(
+    workspace: WorkspaceArgument,
+    step: Annotated[str | None, typer.Option("--step", help="Only runs of this step.")] = None,
+) -> None:
+    """List the runs of a workspace: step, how each ended, rows, seconds, warnings.
+
+    Reads the table runs; writes nothing.
+
+    Example: [bold]gsem-spark runs my_study --step gwas[/bold]
+    """
+    ws = open_workspace(workspace)
+    entries = [e for e in ws.runs.all() if step is None or e.step == step]
+    rows = [(e.run_id, e.status, e.rows, e.seconds, f"{e.started:%Y-%m-%d %H:%M}", "\n".join(e.warnings)) for e in entries]
+    out.print(display.table("", ["run", "status", "rows", "seconds", "started", "warnings"], rows, right=["rows", "seconds"]))
+
+
+@app.command()
+def export(
+    workspace: WorkspaceArgument,
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Table to export, e.g. gwas_results, loci, sumstats.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Tab-separated file to write; gzip when it ends in .gz.")],
+    run: Annotated[str | None, typer.Option("--run", help="Only this run; the last one by default where the table has runs.")] = None,
+    trait: Annotated[str | None, typer.Option("--trait", help="Only this trait, where the table has traits.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a table of results as one tab-separated text file, ordered by chromosome and position.
+
+    Reads one table; writes FILE, at once or not at all. One chromosome at a time passes through the driver.
+
+    Example: [bold]gsem-spark export my_study gwas_results factor.tsv.gz[/bold]
+    """
+    from gsem_spark.steps.export import export_table
+
+    rows = export_table(open_workspace(workspace), table, target, run_id=run, trait=trait, progress=progress_of(quiet))
+    out.print(f"{target}: {rows:,} rows")
+
+
+def _writes(step: str) -> tuple[str, ...]:
+    from gsem_spark.steps.registry import STEPS
+
+    return STEPS[step].writes if step in STEPS else ()
+
+
+class _nothing:  # noqa: N801 - used as a function-like context manager
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...

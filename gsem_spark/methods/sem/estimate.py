@@ -1,0 +1,276 @@
+"""Point estimation: diagonally weighted least squares and maximum likelihood, to the optimum and not near it.
+
+Both minimise a function f(theta) by damped Newton steps: the exact Hessian where it is positive definite, the Gauss-Newton
+(DWLS) or Fisher information (ML) matrix where it is not, a Levenberg-Marquardt damping that keeps each step in the region
+where the quadratic model was right [Nocedal & Wright 2006, Numerical Optimization, ch. 4 and 10].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from gsem_spark.methods.ldsc.covstruct import unvech, vech
+from gsem_spark.methods.sem.model import Model
+
+Floats = NDArray[np.float64]
+Estimation = Literal["DWLS", "ML"]
+
+GRADIENT_TOLERANCE: Final = 1e-10
+"""Largest gradient element at the optimum, each in units of its parameter's curvature (for DWLS: of its naive SE)."""
+STALL_TOLERANCE: Final = 1e-7
+"""Gradient that still counts as converged when rounding stops all progress."""
+MAX_ITERATIONS: Final = 300
+FIRST_DAMPING: Final = 1e-3
+LARGEST_DAMPING: Final = 1e12
+SMALLEST_DAMPING: Final = 1e-13
+ROUNDING: Final = 1e-13
+"""A predicted decrease below this share of f is lost in rounding; the gradient decides instead."""
+SADDLE_CURVATURE: Final = -1e-6
+SADDLE_STEP: Final = 0.5
+MAX_ESCAPES: Final = 5
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Gradient (q,), first-order curvature (q, q; positive semidefinite) and exact Hessian (q, q) of f at one theta."""
+
+    gradient: Floats
+    information: Floats
+    hessian: Floats
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def value(self, theta: Floats) -> float:
+        """f(theta); infinite where it is not defined."""
+        ...
+
+    def derivatives(self, theta: Floats) -> Derivatives:
+        """Gradient and curvatures of f at a theta where it is finite."""
+        ...
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """f = half of (s - sigma)' W (s - sigma) with a diagonal W.
+
+    Parameters
+    ----------
+    model
+        The model of k variables.
+    s
+        (k*,) observed covariances, vech order.
+    weights
+        (k*,) the diagonal of W, positive; DWLS takes 1 / diag(V).
+    """
+
+    model: Model
+    s: Floats
+    weights: Floats
+
+    def value(self, theta: Floats) -> float:
+        """f(theta)."""
+        residual = self.s - self.model.implied_vech(theta)
+        return float(0.5 * np.sum(self.weights * residual**2))
+
+    def derivatives(self, theta: Floats) -> Derivatives:
+        """Gradient, Gauss-Newton matrix and Hessian of f."""
+        weighted = self.weights * (self.s - self.model.implied_vech(theta))
+        jacobian = self.model.jacobian(theta)
+        gauss_newton = jacobian.T @ (self.weights[:, None] * jacobian)
+        rows, columns = self.model.moments
+        pull = unvech(np.where(rows == columns, weighted, weighted / 2.0))
+        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - self.model.curvature(theta, pull))
+
+
+@dataclass(frozen=True)
+class MaximumLikelihood:
+    """f = half of log|Sigma| + tr(S Sigma^-1) - log|S| - k; S (k, k) positive definite."""
+
+    model: Model
+    S: Floats
+
+    def value(self, theta: Floats) -> float:
+        """f(theta); infinite where Sigma(theta) is not positive definite."""
+        factor = _cholesky(self.model.implied(theta))
+        if factor is None:
+            return float("inf")
+        log_det_s = float(np.linalg.slogdet(self.S)[1])
+        trace = float(np.trace(linalg.cho_solve((factor, True), self.S)))
+        return 0.5 * (2.0 * float(np.sum(np.log(np.diag(factor)))) + trace - log_det_s - self.model.k)
+
+    def derivatives(self, theta: Floats) -> Derivatives:
+        """Gradient, expected information and Hessian of f."""
+        implied = self.model.implied(theta)
+        factor = linalg.cholesky(implied, lower=True)
+        inverse = linalg.cho_solve((factor, True), np.eye(self.model.k))
+        d = self.model.jacobian_matrices(theta)
+        pull = inverse @ (implied - self.S) @ inverse
+        x = inverse @ d
+        expected = 0.5 * np.einsum("iab,jba->ij", x, x)
+        middle = np.einsum("iab,jba->ij", (inverse @ self.S @ inverse) @ d, x)
+        hessian = (middle + middle.T) / 2.0 - expected + 0.5 * self.model.curvature(theta, (pull + pull.T) / 2.0)
+        return Derivatives(0.5 * np.einsum("ab,iba->i", pull, d), expected, hessian)
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where a minimisation ended.
+
+    Parameters
+    ----------
+    theta
+        (q,) parameter values.
+    value
+        f there.
+    gradient_norm
+        Largest gradient element in curvature units (see ``GRADIENT_TOLERANCE``).
+    iterations
+        Steps tried, over all starts.
+    converged
+        Whether the gradient met its tolerance at a point that is no saddle.
+    tried
+        One sentence for each start that failed before this one.
+    """
+
+    theta: Floats
+    value: float
+    gradient_norm: float
+    iterations: int
+    converged: bool
+    tried: tuple[str, ...] = ()
+
+
+def objective_for(model: Model, S: Floats, V: Floats, estimation: Estimation) -> Objective:
+    """Return the function that an estimation of ``model`` on S (k, k), V (k*, k*) minimises."""
+    if estimation == "ML":
+        return MaximumLikelihood(model, S)
+    return LeastSquares(model, vech(S), 1.0 / np.diag(V))
+
+
+def minimise_from(objective: Objective, starts: Sequence[Floats]) -> Optimum:
+    """Minimise from each start in turn until one converges; else the end with the lowest value.
+
+    Parameters
+    ----------
+    starts
+        Starting values (q,), best first; at least one.
+    """
+    ends: list[Optimum] = []
+    for start in starts:
+        ends.append(minimise(objective, start))
+        if ends[-1].converged:
+            break
+    best = ends[-1] if ends[-1].converged else min(ends, key=lambda e: (not np.isfinite(e.value), e.value))
+    tried = tuple(
+        f"start {n}: f = {e.value:.6g}, gradient {e.gradient_norm:.2g} after {e.iterations} iterations"
+        for n, e in enumerate(ends, 1) if e is not best or not e.converged
+    )
+    total = sum(e.iterations for e in ends)
+    return Optimum(best.theta, best.value, best.gradient_norm, total, best.converged, tried)
+
+
+def minimise(objective: Objective, start: Floats) -> Optimum:
+    """Minimise from one start; saddle points are left along their direction of negative curvature.
+
+    Returns
+    -------
+    Optimum
+        ``converged`` is False when the iterations run out, the start is not feasible, or no step helps any more.
+    """
+    theta = np.asarray(start, dtype=np.float64)
+    if not np.isfinite(objective.value(theta)):
+        return Optimum(theta, float("inf"), float("inf"), 0, False)
+    iterations = 0
+    for _ in range(MAX_ESCAPES):
+        end = _descend(objective, theta)
+        iterations += end.iterations
+        way_out = _way_out_of_saddle(objective, end.theta) if end.converged else None
+        if way_out is None:
+            return Optimum(end.theta, end.value, end.gradient_norm, iterations, end.converged)
+        theta = way_out
+    return Optimum(end.theta, end.value, end.gradient_norm, iterations, False)
+
+
+def _descend(objective: Objective, theta: Floats) -> Optimum:
+    value, here = objective.value(theta), objective.derivatives(theta)
+    damping, norm = FIRST_DAMPING, _gradient_norm(here)
+    for iteration in range(MAX_ITERATIONS):
+        if norm <= GRADIENT_TOLERANCE:
+            return Optimum(theta, value, norm, iteration, True)
+        step, predicted = _damped_step(here, damping)
+        trial = theta + step
+        new_value = objective.value(trial)
+        in_rounding = predicted <= ROUNDING * abs(value) or predicted <= np.finfo(np.float64).tiny
+        if in_rounding and np.isfinite(new_value):
+            there = objective.derivatives(trial)
+            if _gradient_norm(there) >= norm:
+                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE)
+            theta, value, here, norm = trial, new_value, there, _gradient_norm(there)
+            continue
+        ratio = (value - new_value) / predicted if np.isfinite(new_value) else -1.0
+        if ratio > 1e-4:
+            theta, value, here = trial, new_value, objective.derivatives(trial)
+            norm = _gradient_norm(here)
+            damping = max(damping * 0.1, SMALLEST_DAMPING) if ratio > 0.75 else damping * (4.0 if ratio < 0.25 else 1.0)
+        else:
+            damping *= 8.0
+            if damping > LARGEST_DAMPING:
+                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE)
+    return Optimum(theta, value, norm, MAX_ITERATIONS, False)
+
+
+def _scale(d: Derivatives) -> Floats:
+    diagonal = np.diag(d.information)
+    floor = np.finfo(np.float64).eps * float(np.max(diagonal, initial=0.0))
+    return np.sqrt(np.maximum(diagonal, floor if floor > 0 else 1.0))
+
+
+def _gradient_norm(d: Derivatives) -> float:
+    return float(np.max(np.abs(d.gradient) / _scale(d), initial=0.0))
+
+
+def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
+    """Return the damped Newton step (q,) and the decrease of f that its quadratic model promises."""
+    scale = _scale(d)
+    unit = np.outer(scale, scale)
+    gradient = d.gradient / scale
+    for matrix in (d.hessian / unit, d.information / unit):
+        damped = matrix + damping * np.eye(gradient.size)
+        factor = _cholesky(damped)
+        if factor is not None:
+            step = -linalg.cho_solve((factor, True), gradient)
+            return step / scale, float(-(gradient @ step + 0.5 * step @ matrix @ step))
+    return -gradient / scale / (1.0 + damping), float(0.5 * gradient @ gradient / (1.0 + damping))
+
+
+def _way_out_of_saddle(objective: Objective, theta: Floats) -> Floats | None:
+    here = objective.derivatives(theta)
+    scale = _scale(here)
+    values, vectors = np.linalg.eigh(here.hessian / np.outer(scale, scale))
+    if not values.size or values[0] >= SADDLE_CURVATURE:
+        return None
+    value = objective.value(theta)
+    length = SADDLE_STEP * max(1.0, float(np.max(np.abs(theta * scale))))
+    for _ in range(30):
+        for sign in (1.0, -1.0):
+            trial = theta + sign * length * vectors[:, 0] / scale
+            if objective.value(trial) < value:
+                return trial
+        length /= 2.0
+    return None
+
+
+def _cholesky(x: Floats) -> Floats | None:
+    """Lower Cholesky factor, or None where ``x`` is not positive definite."""
+    if not np.all(np.isfinite(x)):
+        return None
+    factor, info = linalg.lapack.dpotrf(x, lower=1, clean=1)
+    return factor if info == 0 else None

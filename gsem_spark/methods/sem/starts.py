@@ -1,0 +1,134 @@
+"""Where an estimation starts: values that lie in the right region for factor models of any sign pattern."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsem_spark.methods.sem.model import Model
+
+Floats = NDArray[np.float64]
+
+RESIDUAL_SHARE: Final = 0.5
+"""Share of a variable's variance that starts as residual variance."""
+LATENT_SHARE: Final = 0.5
+"""Share of the marker's variance that starts as the variance of a factor scaled by it."""
+SMALLEST_LOADING: Final = 0.1
+LARGEST_LOADING: Final = 0.9
+"""A standardised loading starts between these, lest a factor vanish, or leave no residual, at the start."""
+
+
+def starting_values(model: Model, S: Floats) -> Floats:
+    """Start theta (q,) for a model of the covariances S (k, k).
+
+    Loadings come from the first eigenvector of the indicators' correlations, so that indicators which correlate negatively
+    start with opposite signs; residual variances are half of the variances; covariances and regressions start at zero. A
+    path's own ``start`` goes before all of this.
+    """
+    observed = {name: i for i, name in enumerate(model.observed)}
+    variance = np.abs(np.diag(S))
+    latent_variance = {p.lhs: p.fixed for p in model.paths if p.op == "~~" and p.lhs == p.rhs and p.lhs not in observed}
+    loadings = _loadings(model, S, observed, latent_variance)
+    theta = np.zeros(model.n_free)
+    filled = np.zeros(model.n_free, dtype=bool)
+    for path, i in zip(model.paths, model.path_index.tolist(), strict=True):
+        if i < 0 or filled[i]:
+            continue
+        filled[i] = True
+        if path.start is not None:
+            theta[i] = path.start
+        elif path.op == "=~":
+            theta[i] = loadings.get((path.lhs, path.rhs), 1.0)
+        elif path.op == "~~" and path.lhs == path.rhs:
+            theta[i] = (
+                RESIDUAL_SHARE * variance[observed[path.lhs]] if path.lhs in observed
+                else loadings.get((path.lhs, path.lhs), LATENT_SHARE)
+            )
+    return theta
+
+
+def _loadings(
+    model: Model, S: Floats, observed: dict[str, int], latent_variance: dict[str, float | None]
+) -> dict[tuple[str, str], float]:
+    """Start of each (factor, indicator) loading, and under (factor, factor) of a free factor variance."""
+    out: dict[tuple[str, str], float] = {}
+    for factor in model.latent:
+        paths = [p for p in model.paths if p.op == "=~" and p.lhs == factor and p.rhs in observed]
+        if not paths:
+            continue
+        at = [observed[p.rhs] for p in paths]
+        sd = np.sqrt(np.abs(np.diag(S)[at]))
+        standard = _first_direction(S[np.ix_(at, at)] / np.outer(sd, sd))
+        values = standard * sd
+        marker = next((n for n, p in enumerate(paths) if p.fixed is not None and p.fixed != 0), None)
+        scale = 1.0
+        if marker is not None:
+            scale = float(values[marker]) / float(paths[marker].fixed or 1.0)
+        elif (fixed := latent_variance.get(factor)) is not None and fixed > 0:
+            scale = float(np.sqrt(fixed))
+        out[(factor, factor)] = scale**2
+        for path, value in zip(paths, values, strict=True):
+            out[(factor, path.rhs)] = float(value) / scale
+    return out
+
+
+def _first_direction(correlation: Floats) -> Floats:
+    """Standardised loadings (n,) of the first principal axis, shrunk, most of them positive."""
+    values, vectors = np.linalg.eigh(correlation)
+    n = correlation.shape[0]
+    size = np.sqrt(max(values[-1] - 1.0, 0.0) * n / max(n - 1, 1)) if n > 1 else np.sqrt(LATENT_SHARE)
+    direction = vectors[:, -1] * (1.0 if vectors[:, -1].sum() >= 0 else -1.0)
+    raw = direction * max(float(size), SMALLEST_LOADING * np.sqrt(n))
+    out: Floats = np.where(raw >= 0, 1.0, -1.0) * np.clip(np.abs(raw), SMALLEST_LOADING, LARGEST_LOADING)
+    return out
+
+
+def alternative_starts(model: Model, S: Floats, first: Floats) -> list[Floats]:
+    """Further starts (q,) for when the first fails: loadings weaker and stronger, residual variances to match."""
+    observed = {name: i for i, name in enumerate(model.observed)}
+    out = []
+    for shrink, share in ((0.5, 0.85), (1.3, 0.25), (0.2, 0.95)):
+        theta = first.copy()
+        for path, i in zip(model.paths, model.path_index.tolist(), strict=True):
+            if i < 0 or path.start is not None:
+                continue
+            if path.op == "=~":
+                theta[i] = first[i] * shrink
+            elif path.op == "~~" and path.lhs == path.rhs and path.lhs in observed:
+                theta[i] = share * abs(S[observed[path.lhs], observed[path.lhs]])
+        out.append(theta)
+    return out
+
+
+def orient_factors(model: Model, theta: Floats, S: Floats) -> Floats:
+    """Return the same solution with every free-floating factor turned so that its standardised loadings have a positive sum.
+
+    A factor whose direction a fixed path decides, or that cannot be turned without moving a parameter shared with others,
+    stays as it is.
+    """
+    sd = dict(zip(model.observed, np.sqrt(np.diag(S)), strict=True))
+    out = theta.copy()
+    for factor in model.latent:
+        values = model.path_values(out)
+        mass = sum(v / sd.get(p.rhs, 1.0) for p, v in zip(model.paths, values, strict=True) if p.op == "=~" and p.lhs == factor)
+        if mass >= 0:
+            continue
+        turned = _turned(model, out, factor)
+        if turned is not None:
+            out = turned
+    return out
+
+
+def _turned(model: Model, theta: Floats, factor: str) -> Floats | None:
+    touches = np.array([(p.lhs == factor) != (p.rhs == factor) for p in model.paths])
+    free = model.path_index >= 0
+    if any(p.fixed for p, t in zip(model.paths, touches, strict=True) if t and p.fixed is not None):
+        return None
+    mine, others = set(model.path_index[touches & free].tolist()), set(model.path_index[~touches & free].tolist())
+    if mine & others:
+        return None
+    out = theta.copy()
+    out[sorted(mine)] *= -1.0
+    return out

@@ -1,0 +1,232 @@
+"""Common-factor GWAS on Spark: the null fit is broadcast, SNPs run through one compiled kernel, chromosomes are the unit of restart.
+
+Chromosomes are written in waves of about a million SNPs, each wave one atomic commit. A chromosome that is in the table is
+whole; the same command after a crash goes on with those that are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import pandas as pd
+import pyarrow as pa
+from pydantic import Field
+from pyspark.sql import functions as F
+
+from gsem_spark.catalog.contracts import spark_schema
+from gsem_spark.catalog.schemas import GWAS_RESULTS
+from gsem_spark.methods.gwas.commonfactor import LHS_OP_RHS, RESULT_COLUMNS, CommonFactorGwas
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.steps.gwas_summary import summarise
+from gsem_spark.steps.ldsc import covstruct_row
+from gsem_spark.steps.panel import BuildPanel, PanelConfig, panel_counts
+from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig
+from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.workspace import Workspace
+
+WAVE_SNPS: Final = 1_500_000
+"""SNPs of one commit: a lost driver loses at most this many, and a commit's cost of about a second stays small beside them."""
+_CARRIED: Final = ("snp", "chr", "bp", "a1", "a2", "maf")
+_CONSTANT: Final = ("run_id", "lhs", "op", "rhs")
+
+
+class GwasConfig(StepConfig):
+    """Settings of a common-factor GWAS."""
+
+    traits: tuple[str, ...] = Field(min_length=1, description="trait order of the covariance structure and the panel")
+    gc: Literal["standard", "conserv", "none"] = Field("standard", description="correction of SEs by the LDSC intercepts")
+    estimation: Literal["DWLS", "ML"] = "DWLS"
+    std_lv: bool = Field(False, description="unit factor variance instead of a first loading of 1")
+    snp_se: float = Field(SNP_SE, gt=0, description="standard error given to the SNP's variance")
+    info_min: float = Field(PER_SNP_INFO_MIN, ge=0)
+    maf_min: float = Field(PER_SNP_MAF_MIN, ge=0, le=0.5)
+
+
+class GwasStep(Step[GwasConfig]):
+    """Test every SNP of the panel on the common factor, and for heterogeneity (Q_SNP)."""
+
+    name: ClassVar[str] = "common_factor_gwas"
+    reads: ClassVar[tuple[str, ...]] = ("traits", "sumstats", "gwas_panel", "covstructs")
+    writes: ClassVar[tuple[str, ...]] = ("gwas_panel", "covstructs", "gwas_results", "loci")
+
+    def __init__(self, config: GwasConfig, cov: CovStruct) -> None:
+        super().__init__(config)
+        self.cov = cov
+
+    @property
+    def panel_step(self) -> BuildPanel:
+        """The step that makes the panel this one reads."""
+        c = self.config
+        return BuildPanel(PanelConfig(traits=c.traits, info_min=c.info_min, maf_min=c.maf_min))
+
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """The covariance structure's content and the panel's."""
+        return {"covstruct": self.cov.fingerprint(), "panel": self.panel_step.plan(ws).run_id}
+
+    def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
+        """Make the panel if needed, run the missing chromosomes, then find the loci."""
+        c = self.config
+        kernel = CommonFactorGwas.prepare(self.cov, c.gc, c.snp_se, c.estimation, c.std_lv)
+        panel = self.panel_step.run(ws, progress)
+        self._keep_covstruct(ws)
+        counts = panel_counts(ws, panel.run_id)
+        done = {int(p["chr"]) for p in ws.partitions("gwas_results", {"run_id": plan.run_id})}
+        total = sum(counts.values())
+        if not total:
+            return Outcome(0, warnings=panel.warnings)
+        ws.runs.record(self._entry(plan, _started(), "running", Outcome(0)))
+        with progress.stage("common-factor GWAS", total=total, unit="SNPs") as stage:
+            stage.advance(sum(n for chromosome, n in counts.items() if chromosome in done))
+            for wave in waves({c: n for c, n in counts.items() if c not in done}):
+                self._run_wave(ws, kernel, panel.run_id, plan.run_id, wave)
+                stage.advance(sum(counts[chromosome] for chromosome in wave), note=f"chr {wave[0]}–{wave[-1]}")
+        with progress.stage("loci and summary"):
+            summary, warnings = summarise(ws, plan.run_id)
+        state = {str(chromosome): str(n) for chromosome, n in counts.items()}
+        figures = {**summary, "panel_id": panel.run_id, "covstruct": self.cov.fingerprint(), "resumed": sorted(done)}
+        return Outcome(total, state, figures, (*panel.warnings, *warnings))
+
+    def _run_wave(self, ws: Workspace, kernel: CommonFactorGwas, panel_id: str, run_id: str, chromosomes: list[int]) -> None:
+        rows = ws.read("gwas_panel").where((F.col("panel_id") == panel_id) & F.col("chr").isin(chromosomes))
+        fitted = fit_frame(rows, kernel).withColumns(dict(zip(_CONSTANT, map(F.lit, (run_id, *LHS_OP_RHS)), strict=True)))
+        scopes = [{"run_id": run_id, "chr": chromosome} for chromosome in chromosomes]
+        ws.replace("gwas_results", fitted.select(*GWAS_RESULTS.names), scopes, metadata={"run_id": run_id, "chr": chromosomes})
+
+    def _keep_covstruct(self, ws: Workspace) -> None:
+        """A structure that did not come from this workspace's LDSC is kept too, so that the run can be audited."""
+        identity = covstruct_id(self.cov)
+        stored = ws.read("covstructs").where(F.col("covstruct_id") == identity)
+        if stored.isEmpty():
+            ws.replace("covstructs", ws.frame("covstructs", [covstruct_row(self.cov, identity)]), {"covstruct_id": identity})
+
+
+def covstruct_id(cov: CovStruct) -> str:
+    """Identity by content of a covariance structure that a GWAS used."""
+    return f"covstruct-{cov.fingerprint()}"
+
+
+def fit_frame(panel: DataFrame, kernel: CommonFactorGwas) -> DataFrame:
+    """Map panel rows through the kernel, Arrow batch by Arrow batch; one output row a SNP."""
+    fields = [f for f in spark_schema(GWAS_RESULTS).fields if f.name in (*_CARRIED, *RESULT_COLUMNS)]
+    kind = {f.name: f.dataType.simpleString() for f in fields}
+    shared = panel.sparkSession.sparkContext.broadcast(kernel)
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        model = shared.value
+        for batch in batches:
+            yield fit_batch(model, batch)
+
+    names = [*_CARRIED, *RESULT_COLUMNS]
+    schema = ", ".join(f"{name} {kind[name]}" for name in names)
+    return panel.select(*_CARRIED, "beta", "se").mapInArrow(run, schema)  # type: ignore[arg-type]
+
+
+def fit_batch(model: CommonFactorGwas, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """One Arrow batch of panel rows to one of result rows; NaN becomes null, as tables keep it."""
+    k = len(model.traits)
+    arrays = {name: batch.column(name).flatten().to_numpy(zero_copy_only=False).reshape(-1, k) for name in ("beta", "se")}
+    maf = batch.column("maf").to_numpy(zero_copy_only=False)
+    fitted = model.fit(arrays["beta"], arrays["se"], maf)
+    columns = [batch.column(name) for name in _CARRIED]
+    columns += [pa.array(fitted[name], from_pandas=True) if name not in ("status", "message") else pa.array(fitted[name], pa.string()) for name in RESULT_COLUMNS]
+    return pa.RecordBatch.from_arrays(columns, names=[*_CARRIED, *RESULT_COLUMNS])
+
+
+def waves(counts: Mapping[int, int]) -> list[list[int]]:
+    """Chromosomes in order, packed into waves of at least WAVE_SNPS SNPs (the last may be smaller)."""
+    packed: list[list[int]] = []
+    current: list[int] = []
+    size = 0
+    for chromosome in sorted(counts):
+        current.append(chromosome)
+        size += counts[chromosome]
+        if size >= WAVE_SNPS:
+            packed.append(current)
+            current, size = [], 0
+    return [*packed, current] if current else packed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished GWAS run: its results stay in the tables, this knows where."""
+
+    workspace: Workspace
+    report: Report
+
+    @property
+    def run_id(self) -> str:
+        """Key of the run in every table."""
+        return self.report.run_id
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """λGC, mean χ², effective N, counts per status, numbers of hits and loci."""
+        return self.report.summary
+
+    def results(self) -> DataFrame:
+        """Per-SNP results as a Spark frame."""
+        return self.workspace.read("gwas_results").where(F.col("run_id") == self.run_id)
+
+    def loci(self) -> pd.DataFrame:
+        """Lead SNPs with their flags, in genome order."""
+        rows = self.workspace.read("loci").where(F.col("run_id") == self.run_id)
+        return rows.toPandas().sort_values(["signal", "locus"], ignore_index=True)
+
+    def status(self) -> pd.DataFrame:
+        """How many SNPs ended in each status."""
+        return pd.DataFrame(sorted(self.summary.get("status", {}).items()), columns=["status", "snps"])
+
+
+def common_factor_gwas(
+    ws: Workspace, cov: CovStruct, gc: Literal["standard", "conserv", "none"] = "standard", *,
+    estimation: Literal["DWLS", "ML"] = "DWLS", std_lv: bool = False, snp_se: float = SNP_SE,
+    info_min: float = PER_SNP_INFO_MIN, maf_min: float = PER_SNP_MAF_MIN, progress: Progress | None = None,
+) -> Run:
+    """Run a genome-wide common-factor GWAS with Q_SNP on the traits of a covariance structure.
+
+    Parameters
+    ----------
+    ws
+        Workspace that holds the traits' summary statistics.
+    cov
+        S, V, I of the traits; traits are matched by name.
+    gc
+        Correction of the standard errors by the LDSC intercepts: by their root, fully, or not.
+    estimation
+        ``DWLS`` or ``ML``.
+    std_lv
+        Scale the factor by a unit variance instead of the first trait's loading.
+    snp_se
+        Standard error given to the SNP's variance.
+    info_min, maf_min
+        Rows of the summary statistics below these are left out.
+
+    Returns
+    -------
+    Run
+        Results in ``gwas_results`` and ``loci``; running it again with the same inputs does nothing.
+
+    Raises
+    ------
+    DataError
+        A trait has no summary statistics in the workspace.
+    ModelError
+        Fewer than three traits, or the model without a SNP cannot be fitted.
+    """
+    config = GwasConfig(
+        traits=cov.traits, gc=gc, estimation=estimation, std_lv=std_lv, snp_se=snp_se, info_min=info_min, maf_min=maf_min
+    )
+    return Run(ws, GwasStep(config, cov).run(ws, progress))
+
+
+def _started() -> Any:
+    import datetime as dt
+
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)

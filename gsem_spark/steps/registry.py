@@ -1,0 +1,17 @@
+"""Every step of the pipeline by name; the contract suite and the documentation go through this list."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gsem_spark.steps.fit import FitStep
+from gsem_spark.steps.gwas import GwasStep
+from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.ldsc import LdscStep
+from gsem_spark.steps.panel import BuildPanel
+from gsem_spark.steps.references import LoadLdScores, LoadVariants
+from gsem_spark.steps.step import Step
+
+STEPS: Final[dict[str, type[Step[Any]]]] = {
+    step.name: step for step in (LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep)
+}

@@ -1,0 +1,8 @@
+"""LD score regression of a study's traits under spark-submit: ``spark-submit jobs/ldsc.py STUDY.yaml [--set key=value …]``."""
+
+import sys
+
+from gsem_spark.cli import main
+
+if __name__ == "__main__":
+    main(["run", *sys.argv[1:], "--only", "ldsc"])

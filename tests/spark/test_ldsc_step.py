@@ -1,0 +1,214 @@
+"""LDSC on Spark: the same bits as in memory, only the missing pairs made, errors that name what is missing."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+
+from gsem_spark.catalog.contracts import spark_schema
+from gsem_spark.catalog.schemas import LD_SCORES, SUMSTATS, TRAITS
+from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.methods.ldsc.arrays import LdscTrait, ldsc_from_arrays
+from gsem_spark.steps.ldsc import LdscConfig, LdscStep, ldsc
+
+M_PER_CHROMOSOME = 50_000.0
+
+
+def simulated(m=9000, k=3, seed=4):
+    """A panel on two chromosomes and k traits, each on its own share of the SNPs."""
+    rng = np.random.default_rng(seed)
+    panel = pd.DataFrame({
+        "panel": "toy", "chr": np.repeat([1, 2], [m - m // 3, m // 3]), "snp": [f"rs{i}" for i in range(m)], "bp": np.arange(m) * 100,
+        "cm": np.nan, "maf": 0.3, "l2": rng.lognormal(3.5, 0.8, m), "wld": rng.lognormal(3, 0.5, m), "ord": np.arange(m),
+        "m": M_PER_CHROMOSOME,
+    })
+    factor = rng.normal(size=m) * np.sqrt(panel.l2 / 100)
+    frames = []
+    for j in range(k):
+        at = np.flatnonzero(rng.random(m) < 0.9)
+        frames.append(pd.DataFrame({
+            "trait": f"T{j}", "snp": panel.snp[at], "chr": panel.chr[at], "bp": panel.bp[at], "a1": "A", "a2": "G", "eaf": 0.3, "maf": 0.3,
+            "info": np.nan, "n": rng.uniform(9e3, 1e4, at.size), "z": rng.normal(size=at.size) + factor[at], "beta": np.nan,
+            "se": np.nan, "neglog10p": np.nan, "file_id": f"file{j}",
+        }))
+    return panel, frames
+
+
+def fill(ws, panel, frames, shuffle=None, parts=2, **traits_columns):
+    """Write a simulated set into a workspace."""
+    spark = ws.spark
+
+    def make(data, schema):
+        data = data if shuffle is None else data.sample(frac=1.0, random_state=shuffle)
+        rows = data[list(schema.names)].astype(object).where(data[list(schema.names)].notna(), None)
+        return spark.createDataFrame(list(rows.itertuples(index=False, name=None)), spark_schema(schema)).repartition(parts)
+
+    ws.replace("ld_scores", make(panel, LD_SCORES), {"panel": "toy"})
+    for frame in frames:
+        name = frame.trait.iloc[0]
+        ws.replace("sumstats", make(frame, SUMSTATS), {"trait": name})
+        row = {
+            "trait": name, "file_id": frame.file_id.iloc[0], "file": f"{name}.gz", "sha256": "0", "scale": "linear", "n": None,
+            "sample_prevalence": None, "population_prevalence": None, "columns": {}, "settings": "{}", "rows_in": len(frame),
+            "rows_kept": len(frame), **traits_columns,
+        }
+        ws.replace("traits", ws.frame("traits", [row]), {"trait": name})
+    assert set(TRAITS.names) == set(row)
+
+
+def in_memory(panel, frames, **kwargs):
+    traits = [LdscTrait(f.trait.iloc[0], panel.set_index("snp").ord[f.snp].to_numpy(), f.z.to_numpy(), f.n.to_numpy()) for f in frames]
+    return ldsc_from_arrays(traits, panel.l2, panel.wld, panel.groupby("chr").m.max().sum(), **kwargs)
+
+
+def assert_same_bits(a, b):
+    for part in ("S", "V", "I", "N"):
+        assert np.array_equal(getattr(a, part), getattr(b, part)), part
+    assert a.M == b.M
+
+
+@pytest.fixture(scope="module")
+def data():
+    return simulated()
+
+
+@pytest.fixture(scope="module")
+def filled(spark, tmp_path_factory, data):
+    from gsem_spark.catalog.workspace import Workspace
+
+    ws = Workspace.create(str(tmp_path_factory.mktemp("ldsc") / "ws"), "delta", spark)
+    fill(ws, *data)
+    return ws
+
+
+def test_spark_gives_the_bits_of_memory_and_a_new_trait_costs_its_own_pairs(filled, data):
+    panel, frames = data
+    two = ldsc(filled, ["T0", "T1"], 50, panel="toy")
+    assert_same_bits(two, in_memory(panel, frames[:2], n_blocks=50))
+    step = LdscStep(LdscConfig(traits=("T2", "T0", "T1"), panel="toy", n_blocks=50))
+    report = step.run(filled)
+    assert report.status == "done"
+    assert (report.summary["pairs_made"], report.summary["pairs_kept"]) == (3, 3)
+    three = ldsc(filled, ["T2", "T0", "T1"], 50, panel="toy")
+    assert_same_bits(three.subset(["T0", "T1"]), two)
+    assert_same_bits(three, in_memory(panel, [frames[2], frames[0], frames[1]], n_blocks=50))
+    assert {r["trait"] for r in three.diagnostics["traits"]} == {"T0", "T1", "T2"}
+    assert three.diagnostics["traits"][0]["n_merged"] == len(frames[2])
+
+
+def test_the_same_run_again_does_nothing(filled):
+    ldsc(filled, ["T0"], 50, panel="toy")
+    versions = {t: filled.version(t) for t in ("ldsc_blocks", "covstructs", "runs")}
+    again = LdscStep(LdscConfig(traits=("T0",), panel="toy", n_blocks=50)).run(filled)
+    assert again.status == "skipped"
+    assert versions == {t: filled.version(t) for t in versions}
+
+
+def test_partitions_and_row_order_leave_no_trace(filled, spark, tmp_path, data):
+    from gsem_spark.catalog.workspace import Workspace
+
+    other = Workspace.create(str(tmp_path / "other"), "parquet", spark)
+    fill(other, *data, shuffle=3, parts=5)
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", "7")
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "777")
+    try:
+        mixed = ldsc(other, ["T0", "T1", "T2"], 50, panel="toy")
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    plain = ldsc(filled, ["T0", "T1", "T2"], 50, panel="toy")
+    assert_same_bits(plain, mixed)
+    assert plain.diagnostics == mixed.diagnostics
+
+
+def test_prevalences_come_from_the_table_or_the_call(filled, data):
+    plain = ldsc(filled, ["T0", "T1"], 50, panel="toy")
+    liability = ldsc(
+        filled, ["T0", "T1"], 50, panel="toy", sample_prevalence={"T0": 0.5}, population_prevalence=[0.01, None]
+    )
+    assert list(liability.liability) == [True, False]
+    assert liability.S[0, 0] / plain.S[0, 0] == pytest.approx(0.0099**2 / (0.25 * 0.0266521422**2), rel=1e-8)
+    assert liability.S[1, 1] == plain.S[1, 1]
+
+
+def test_chromosomes(filled, data):
+    panel, frames = data
+    odd = panel[panel.chr == 1]
+    wanted = in_memory(odd, [f[f.chr == 1] for f in frames[:1]], n_blocks=20)
+    assert_same_bits(ldsc(filled, ["T0"], 20, panel="toy", chromosomes="odd"), wanted)
+    assert_same_bits(ldsc(filled, ["T0"], 20, panel="toy", chromosomes=[1]), wanted)
+
+
+def test_readers_filters(tmp_workspace, data):
+    panel, frames = data
+    frame = frames[0].copy()
+    frame.loc[frame.index[:500], "info"] = 0.89
+    frame.loc[frame.index[500:900], "eaf"] = 0.995
+    frame.loc[frame.index[900:1000], ["eaf", "maf"]] = [np.nan, 0.005]
+    frame.loc[frame.index[1000:1100], "z"] = np.nan
+    fill(tmp_workspace, panel, [frame])
+    assert_same_bits(ldsc(tmp_workspace, ["T0"], 50, panel="toy"), in_memory(panel, [frame[1100:]], n_blocks=50))
+    loose = ldsc(tmp_workspace, ["T0"], 50, panel="toy", info_min=0.0, maf_min=0.0)
+    assert_same_bits(loose, in_memory(panel, [frame], n_blocks=50))
+
+
+def test_what_is_missing_is_named(filled):
+    with pytest.raises(DataError, match="no munged summary statistics of X; there are T0, T1, T2"):
+        ldsc(filled, ["T0", "X"], panel="toy")
+    with pytest.raises(DataError, match="no LD scores of panel 'eur'; there are toy"):
+        ldsc(filled, ["T0"])
+    with pytest.raises(DataError, match="no LD scores on chromosomes"):
+        ldsc(filled, ["T0"], panel="toy", chromosomes=[9])
+    with pytest.raises(ConfigError, match="traits named twice: T0"):
+        ldsc(filled, ["T0", "T0"], panel="toy")
+    with pytest.raises(ConfigError, match="sample_prevalence names X"):
+        ldsc(filled, ["T0"], panel="toy", sample_prevalence={"X": 0.1})
+    with pytest.raises(DataError, match="too few for 9000 jackknife blocks"):
+        ldsc(filled, ["T0"], 9000, panel="toy")
+
+
+def test_no_row_gives_a_status_and_a_clear_error(tmp_workspace, data):
+    panel, frames = data
+    frame = frames[0].assign(z=np.nan)
+    fill(tmp_workspace, panel, [frame])
+    report = LdscStep(LdscConfig(traits=("T0",), panel="toy")).run(tmp_workspace)
+    assert report.status == "empty"
+    for _ in range(2):
+        with pytest.raises(DataError, match="no SNP of these traits"):
+            ldsc(tmp_workspace, ["T0"], panel="toy")
+
+
+def test_the_reference_through_spark(tmp_workspace, small, demo_data):
+    """GenomicSEM's munged files, duplicates and all, through the distributed road: 1e-8 of its S, V, I, N."""
+    names = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
+    ld = pd.concat([pd.read_csv(demo_data / "ld" / f"{c}.l2.ldscore.gz", sep="\t").assign(
+        m=float((demo_data / "ld" / f"{c}.l2.M_5_50").read_text())) for c in range(1, 23)], ignore_index=True)
+    panel = ld.rename(columns=str.lower).assign(panel="toy", wld=ld.L2)
+    panel["ord"] = np.arange(len(panel))
+    spark = tmp_workspace.spark
+    tmp_workspace.replace(
+        "ld_scores", spark.createDataFrame(panel[list(LD_SCORES.names)].astype({"chr": "int32"}), spark_schema(LD_SCORES)), {"panel": "toy"})
+    prevalence = {"AAA": (0.35, 0.05), "BBB": (0.5, 0.01), "EEE": (0.2, 0.1)}
+    for name in names:
+        with gzip.open(small / "answers" / "munged" / f"{name}.sumstats.gz", "rt") as file:
+            munged = pd.read_csv(file, sep="\t").dropna()
+        frame = spark.createDataFrame(munged.rename(columns=str.lower).astype({"n": float})).select(
+            F.lit(name).alias("trait"), "snp", F.lit(1).alias("chr"), F.lit(None).cast("long").alias("bp"), "a1", "a2",
+            *(F.lit(None).cast("double").alias(c) for c in ("eaf",)), F.lit(0.001).alias("maf"), F.lit(None).cast("double").alias("info"),
+            "n", "z", *(F.lit(None).cast("double").alias(c) for c in ("beta", "se", "neglog10p")), F.lit(f"f{name}").alias("file_id"),
+        )
+        tmp_workspace.replace("sumstats", frame, {"trait": name})
+        sample, population = prevalence.get(name, (None, None))
+        tmp_workspace.replace("traits", tmp_workspace.frame("traits", [{
+            "trait": name, "file_id": f"f{name}", "file": name, "sha256": "0", "scale": "linear", "n": None, "sample_prevalence": sample,
+            "population_prevalence": population, "columns": {}, "settings": json.dumps({"compat": "genomicsem"}), "rows_in": 1,
+            "rows_kept": 1}]), {"trait": name})
+    cov = ldsc(tmp_workspace, names, panel="toy")
+    for part in "SVIN":
+        wanted = np.loadtxt(Path(small) / "answers" / f"ldsc_{part}.tsv", skiprows=1, ndmin=2)
+        np.testing.assert_allclose(getattr(cov, part).reshape(wanted.shape), wanted, rtol=1e-8, atol=0, err_msg=part)
