@@ -206,6 +206,7 @@ FITS = TableSchema(
         Column("parameters", "string", "parameter table, JSON records", nullable=False),
         Column("indices", "string", "fit indices, JSON", nullable=False),
         Column("messages", "array<string>", "what a reader must know: smoothing, Heywood cases, convergence", nullable=False),
+        Column("fit", "string", "the whole fit, JSON: matrices, covariance of the estimates, how the estimation ended", nullable=False),
     ),
 )
 GWAS_RESULTS = TableSchema(

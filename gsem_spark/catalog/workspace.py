@@ -169,8 +169,8 @@ class Workspace:
         """A small frame of a table's type from rows held on the driver."""
         schema = schema_of(table)
         records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else [dict(row) for row in rows]
-        doubles = {c.name for c in schema.columns if c.type == "double"}
-        ordered = [tuple(_null_for_nan(r.get(n)) if n in doubles else r.get(n) for n in schema.names) for r in records]
+        kinds = {c.name: c.type for c in schema.columns}
+        ordered = [tuple(_cell(r.get(name), kinds[name]) for name in schema.names) for r in records]
         return self.spark.createDataFrame(ordered, spark_schema(schema), verifySchema=True)
 
     def replace(self, table: str, frame: DataFrame, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -263,5 +263,12 @@ def _read_marker(root: str, spark: SparkSession) -> dict[str, Any] | None:
     return marker
 
 
-def _null_for_nan(value: Any) -> Any:
-    return None if value is None or value != value else float(value)
+def _cell(value: Any, kind: str) -> Any:
+    """One value as Spark wants it: missing of any kind is None, NumPy scalars are Python's."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return None
+    if kind == "double":
+        return float(value)
+    if kind in ("int", "long"):
+        return int(value)
+    return bool(value) if kind == "boolean" else value

@@ -16,7 +16,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import gsem_spark
-from gsem_spark.errors import GsemError, GsemWarning
+from gsem_spark.errors import ConfigError, GsemError, GsemWarning
 
 INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
@@ -63,7 +63,7 @@ class GsemGroup(TyperGroup):
         except Exception as error:
             if debugging() or type(error).__module__.startswith(("typer", "click")):  # their own ways to leave
                 raise
-            cause = _gsem_error_in(error)
+            cause = _gsem_error_in(error) or _refused_setting(error)
             show_error(cause or _internal(error))
             raise typer.Exit(cause.exit_code if cause else INTERNAL_ERROR_STATUS) from None
 
@@ -123,6 +123,19 @@ def _internal(error: BaseException) -> GsemError:
         f"unexpected {type(error).__name__}: {first}", where=f"{last.name} (line {last.lineno})" if last else "",
         remedy="set GSEM_SPARK_DEBUG=1 and run again for the traceback; finished steps are kept",
     )
+
+
+def _refused_setting(error: BaseException) -> GsemError | None:
+    """A value that a step's config refuses, given as an option of a verb."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return None
+    from gsem_spark.study.source import problems_of
+
+    problems = problems_of(error, lambda _: ())
+    text = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.what}" for p in problems)
+    return ConfigError(text, where="command line", remedy=problems[0].remedy or "see --help")
 
 
 def _gsem_error_in(error: BaseException) -> GsemError | None:

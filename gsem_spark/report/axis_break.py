@@ -66,12 +66,23 @@ class NegLogAxis:
         if self.broken:
             axes.axhline(self.start, color=GREY, lw=0.6, ls=(0, (1, 2)), zorder=0.5)
             middle = (1.0 + float(self.fraction(self.start))) / 2
-            axes.text(1.004, 1 - middle if downwards else middle, "log scale", transform=axes.transAxes, rotation=90,
-                      ha="left", va="center", fontsize=6, color=GREY)
+            axes.text(
+                1.004,
+                1 - middle if downwards else middle,
+                "log scale",
+                transform=axes.transAxes,
+                rotation=90,
+                ha="left",
+                va="center",
+                fontsize=6,
+                color=GREY,
+            )
 
     def _ticks(self) -> list[float]:
         if not self.broken:
-            return [float(t) for t in MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, self.top) if 0 <= t <= self.top]
+            return [
+                float(t) for t in MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, self.top) if 0 <= t <= self.top
+            ]
         ticks = [0.0, 5.0, 10.0, 15.0, 20.0]
         for tick in _UPPER_TICKS:
             if tick <= self.top and self.forward(tick) - self.forward(ticks[-1]) > 0.045 * self.forward(self.top):

@@ -74,11 +74,21 @@ STYLE: Final[dict[str, Any]] = {
     "path.simplify": True,
 }
 
-_NOT_STYLE: Final = ("backend", "backend_fallback", "interactive", "toolbar", "timezone", "webagg", "savefig.directory",
-                     "tk.window_focus", "date.epoch", "docstring.hardcopy", "figure.max_open_warning", "figure.raise_window")
-_DEFAULTS: Final[dict[str, Any]] = {
-    key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(_NOT_STYLE)
-}
+_NOT_STYLE: Final = (
+    "backend",
+    "backend_fallback",
+    "interactive",
+    "toolbar",
+    "timezone",
+    "webagg",
+    "savefig.directory",
+    "tk.window_focus",
+    "date.epoch",
+    "docstring.hardcopy",
+    "figure.max_open_warning",
+    "figure.raise_window",
+)
+_DEFAULTS: Final[dict[str, Any]] = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(_NOT_STYLE)}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,7 +97,8 @@ R = TypeVar("R")
 @contextmanager
 def style() -> Iterator[None]:
     """Put the shared style (on top of matplotlib's defaults, not of the user's settings) in force for a block."""
-    with mpl.rc_context({**_DEFAULTS, **STYLE}):
+    settings: Any = {**_DEFAULTS, **STYLE}
+    with mpl.rc_context(settings):
         yield
 
 

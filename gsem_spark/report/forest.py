@@ -21,7 +21,8 @@ def loci_forest(effects: pd.DataFrame, loci: pd.DataFrame, *, factor_name: str =
     effects
         ``snp trait beta se``, effects per copy of the effect allele on the standardised traits.
     loci
-        Rows of table ``loci``, those with a significant Q_SNP are marked ``(Q)``; the strongest ``max_loci`` are drawn. ``est`` and ``se`` are the factor's.
+        Rows of table ``loci``; the strongest ``max_loci`` are drawn, those with a significant Q_SNP marked ``(Q)``. ``est`` and
+        ``se`` are the factor's.
     """
     known = set(effects["snp"])
     chosen = loci[loci["snp"].isin(known)].drop_duplicates("snp").nlargest(max_loci, "neglog10p", keep="first")
@@ -32,14 +33,21 @@ def loci_forest(effects: pd.DataFrame, loci: pd.DataFrame, *, factor_name: str =
     left = 0.2 + 0.075 * max([len(t) for t in traits] + [len(factor_name)])
     figure = new_figure(left + columns * (_PANEL + 0.2) + 0.1, rows * (height + _BETWEEN) + 0.3)
     total = figure.get_size_inches()[1]
-    for place, locus in enumerate(chosen.itertuples()):
+    for place, locus in enumerate(chosen.to_dict("records")):
         row, column = divmod(place, columns)
-        axes = axes_in_inches(figure, left + column * (_PANEL + 0.2), total - (row + 1) * (height + _BETWEEN) + 0.3, _PANEL, height)
-        mine = effects[effects["snp"] == locus.snp].set_index("trait").reindex(traits)
-        _panel(axes, mine, float(locus.est), float(locus.se), str(locus.snp), bool(locus.qsnp_sig))
+        axes = axes_in_inches(
+            figure, left + column * (_PANEL + 0.2), total - (row + 1) * (height + _BETWEEN) + 0.3, _PANEL, height
+        )
+        mine = effects[effects["snp"] == locus["snp"]].set_index("trait").reindex(traits)
+        _panel(axes, mine, float(locus["est"]), float(locus["se"]), str(locus["snp"]), bool(locus["qsnp_sig"]))
         axes.set_yticks(np.arange(len(traits) + 1), [factor_name, *traits] if column == 0 else [""] * (len(traits) + 1))
-    figure.text(left / figure.get_size_inches()[0], 0.06 / total, "effect per copy of the effect allele, 95 % interval", fontsize=8,
-                va="bottom")
+    figure.text(
+        left / figure.get_size_inches()[0],
+        0.06 / total,
+        "effect per copy of the effect allele, 95 % interval",
+        fontsize=8,
+        va="bottom",
+    )
     return figure
 
 

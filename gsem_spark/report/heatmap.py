@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def rg_heatmap(rg: pd.DataFrame, h2: pd.DataFrame, *, cluster: bool = False) -> 
 
     Notes
     -----
-    Squares have areas proportional to \\|rg\\|; stars mark p below .05 divided by the number of pairs.
+    Squares have areas proportional to the absolute rg; stars mark p below .05 divided by the number of pairs.
     """
     traits = [str(t) for t in h2["trait"]]
     value, se = (matrix_of(rg, traits, name) for name in ("rg", "se"))
@@ -76,8 +76,9 @@ def rg_heatmap(rg: pd.DataFrame, h2: pd.DataFrame, *, cluster: bool = False) -> 
     return _draw(traits, value, se, p, diagonal)
 
 
-def _draw(traits: list[str], rg: NDArray[np.float64], se: NDArray[np.float64], p: NDArray[np.float64],
-          h2: NDArray[np.float64]) -> Figure:
+def _draw(
+    traits: list[str], rg: NDArray[np.float64], se: NDArray[np.float64], p: NDArray[np.float64], h2: NDArray[np.float64]
+) -> Figure:
     k = len(traits)
     cell = 0.72 if k <= _SE_TO else max(0.46 if k <= _TEXT_TO else 0.28, 2.0 / k)
     longest = max(len(t) for t in traits)
@@ -125,7 +126,9 @@ def _tile_h2(axes: Axes, i: int, h2: NDArray[np.float64], k: int) -> None:
     axes.add_patch(Rectangle((i + 0.03, i + 0.03), 0.94, 0.94, facecolor="#E9ECEF", edgecolor="none"))
     if k > _TEXT_TO:
         return
-    axes.text(i + 0.5, i + 0.5, _label("$h^2$ ", h2[0], h2[1], k), ha="center", va="center", fontsize=7, color=INK, linespacing=1.35)
+    axes.text(
+        i + 0.5, i + 0.5, _label("$h^2$ ", h2[0], h2[1], k), ha="center", va="center", fontsize=7, color=INK, linespacing=1.35
+    )
 
 
 def _tile_value(axes: Axes, row: int, column: int, rg: float, se: float, k: int, norm: Normalize) -> None:
@@ -133,7 +136,9 @@ def _tile_value(axes: Axes, row: int, column: int, rg: float, se: float, k: int,
         return _tile_square(axes, row, column, rg, False, norm)
     text = _label("", rg, se, k) if np.isfinite(rg) else _NOT_A_NUMBER
     axes.add_patch(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, facecolor=PAPER, edgecolor=PALE, lw=0.5))
-    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5 if k <= _SE_TO else 6.5, color=INK, linespacing=1.35)
+    axes.text(
+        column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5 if k <= _SE_TO else 6.5, color=INK, linespacing=1.35
+    )
     return None
 
 

@@ -53,7 +53,8 @@ class GenomeAxis:
     def x(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return the x of each row; NaN for chromosomes that are not on the axis."""
         start = {c: o - low for c, o, low in zip(self.codes, self.offset, self.low, strict=True)}
-        return frame["chr"].map(start).to_numpy(np.float64) + frame["bp"].to_numpy(np.float64)
+        left = frame["chr"].map(start).to_numpy(np.float64)
+        return np.asarray(left + frame["bp"].to_numpy(np.float64), dtype=np.float64)
 
 
 @styled
@@ -96,29 +97,50 @@ def manhattan(
     width = _WIDTH - _LEFT - _RIGHT
     top = axes_in_inches(figure, _LEFT, height - _HEAD - strips[0] - _PANEL, width, _PANEL)
     _panel(top, factor, axis, _FACTOR_COLOURS, p_threshold)
-    figure.text(_LEFT / _WIDTH, 1 - 0.5 * _HEAD / height, f"{factor_name}: SNP effect on the factor", fontsize=9.5, fontweight="bold", va="center")
+    figure.text(
+        _LEFT / _WIDTH,
+        1 - 0.5 * _HEAD / height,
+        f"{factor_name}: SNP effect on the factor",
+        fontsize=9.5,
+        fontweight="bold",
+        va="center",
+    )
     _mark_leads(top, above, axis, min(room, max_labels), width)
     _name_chromosomes(top, axis, width)
     if lower is not None:
         bottom = axes_in_inches(figure, _LEFT, _HEAD + strips[1], width, _PANEL)
         _panel(bottom, lower, axis, _Q_COLOURS, q_threshold, downwards=True)
-        figure.text(_LEFT / _WIDTH, 0.5 * _HEAD / height, rf"{Q_SNP_BOLD}: heterogeneity across traits", fontsize=9.5, fontweight="bold", va="center")
+        figure.text(
+            _LEFT / _WIDTH,
+            0.5 * _HEAD / height,
+            rf"{Q_SNP_BOLD}: heterogeneity across traits",
+            fontsize=9.5,
+            fontweight="bold",
+            va="center",
+        )
         _mark_leads(bottom, below, axis, min(room, max_labels), width, downwards=True)
     if len(above):
         _legend(figure, above, 1 - 0.5 * _HEAD / height)
     return figure
 
 
-def _panel(axes: Axes, points: pd.DataFrame, axis: GenomeAxis, colours: tuple[str, str], threshold: float | None,
-           *, downwards: bool = False) -> None:
+def _panel(
+    axes: Axes,
+    points: pd.DataFrame,
+    axis: GenomeAxis,
+    colours: tuple[str, str],
+    threshold: float | None,
+    *,
+    downwards: bool = False,
+) -> None:
     y = points["neglog10p"].to_numpy(np.float64)
     line = None if threshold is None else -np.log10(threshold)
     largest = float(y.max()) if len(y) else 1.0
     scale = NegLogAxis.to(largest, at_least=8.5 if not downwards else max(5.0, 1.15 * (line or 0.0)))
     x, codes = axis.x(points), points["chr"].to_numpy(np.int64)
-    for place, code in enumerate(axis.codes):
+    for number, code in enumerate(axis.codes):
         mine = codes == code
-        axes.scatter(x[mine], y[mine], s=4.5, c=colours[place % 2], linewidths=0, rasterized=True, zorder=2)
+        axes.scatter(x[mine], y[mine], s=4.5, c=colours[number % 2], linewidths=0, rasterized=True, zorder=2)
     margin = 0.004 * axis.end
     axes.set_xlim(-margin, axis.end + margin)
     scale.apply(axes, downwards=downwards)
@@ -129,9 +151,17 @@ def _panel(axes: Axes, points: pd.DataFrame, axis: GenomeAxis, colours: tuple[st
     if line is not None and line <= scale.top:
         axes.axhline(line, color=INK, lw=0.7, ls=(0, (5, 3)), zorder=1.5)
         place = float(scale.fraction(line))
-        axes.text(0.002, (1 - place - 0.012) if downwards else (place + 0.012), f"p = {_p_text(threshold or 1.0)}",
-                  transform=axes.transAxes, fontsize=6.5, color=INK, va="top" if downwards else "bottom", zorder=5,
-                  bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6})
+        axes.text(
+            0.002,
+            (1 - place - 0.012) if downwards else (place + 0.012),
+            f"p = {_p_text(threshold or 1.0)}",
+            transform=axes.transAxes,
+            fontsize=6.5,
+            color=INK,
+            va="top" if downwards else "bottom",
+            zorder=5,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.9, "pad": 0.6},
+        )
 
 
 def _leads(loci: pd.DataFrame | None, axis: GenomeAxis, signal: str) -> pd.DataFrame:
@@ -139,8 +169,14 @@ def _leads(loci: pd.DataFrame | None, axis: GenomeAxis, signal: str) -> pd.DataF
         return pd.DataFrame(columns=["snp", "x", "y", "factor_only"])
     rows = loci[loci["signal"] == signal]
     y = rows["neglog10p"] if signal == "factor" else _q_neglog10p(rows)
-    leads = pd.DataFrame({"snp": rows["snp"].astype(str), "x": axis.x(rows), "y": y.to_numpy(np.float64),
-                          "factor_only": rows["factor_only"].to_numpy(bool)})
+    leads = pd.DataFrame(
+        {
+            "snp": rows["snp"].astype(str),
+            "x": axis.x(rows),
+            "y": y.to_numpy(np.float64),
+            "factor_only": rows["factor_only"].to_numpy(bool),
+        }
+    )
     return leads.dropna(subset=["x", "y"]).sort_values("x", kind="stable", ignore_index=True)
 
 
@@ -148,7 +184,7 @@ def _q_neglog10p(rows: pd.DataFrame) -> pd.Series:
     if "q_snp_neglog10p" in rows:
         return rows["q_snp_neglog10p"].astype(np.float64)
     tiny = np.finfo(np.float64).tiny
-    return -np.log10(rows["q_snp_p"].astype(np.float64).clip(lower=tiny))
+    return rows["q_snp_p"].astype(np.float64).clip(lower=tiny).map(np.log10).mul(-1.0)
 
 
 def _mark_leads(axes: Axes, leads: pd.DataFrame, axis: GenomeAxis, room: int, width: float, *, downwards: bool = False) -> None:
@@ -164,10 +200,28 @@ def _mark_leads(axes: Axes, leads: pd.DataFrame, axis: GenomeAxis, room: int, wi
     for slot, place, snp, y in zip(slots, x, named["snp"], named["y"], strict=True):
         start = float(to_fraction.transform((0.0, y))[1])
         edge, elbow, text = (0.0, -0.07, -0.085) if downwards else (1.0, 1.07, 1.085)
-        axes.add_line(Line2D([place, place, slot], [start, edge, elbow], transform=axes.transAxes, color=GREY, lw=0.45,
-                             alpha=0.75, clip_on=False, zorder=1))
-        axes.text(slot, text, snp, rotation=90, ha="center", va="top" if downwards else "bottom", transform=axes.transAxes,
-                  fontsize=_LABEL_PT)
+        axes.add_line(
+            Line2D(
+                [place, place, slot],
+                [start, edge, elbow],
+                transform=axes.transAxes,
+                color=GREY,
+                lw=0.45,
+                alpha=0.75,
+                clip_on=False,
+                zorder=1,
+            )
+        )
+        axes.text(
+            slot,
+            text,
+            snp,
+            rotation=90,
+            ha="center",
+            va="top" if downwards else "bottom",
+            transform=axes.transAxes,
+            fontsize=_LABEL_PT,
+        )
 
 
 def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
@@ -184,7 +238,8 @@ def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
             mean, count = pools.pop()
             pools[-1] = [(pools[-1][0] * pools[-1][1] + mean * count) / (pools[-1][1] + count), pools[-1][1] + count]
     level = np.concatenate([np.full(int(count), mean) for mean, count in pools]) if pools else shifted
-    return np.clip(level, 0.0, max(1.0 - gap * (len(places) - 1), 0.0)) + gap * np.arange(len(places))
+    room = max(1.0 - gap * (len(places) - 1), 0.0)
+    return np.asarray(np.clip(level, 0.0, room) + gap * np.arange(len(places)), dtype=np.float64)
 
 
 def _name_chromosomes(axes: Axes, axis: GenomeAxis, width: float) -> None:
@@ -212,17 +267,36 @@ def _name_megabases(axes: Axes, axis: GenomeAxis) -> None:
         x = (mb * 1e6 - low + axis.offset[0] - axes.get_xlim()[0]) / (axes.get_xlim()[1] - axes.get_xlim()[0])
         if 0.0 <= x <= 0.97:
             axes.text(x, -_GAP / 2 / _PANEL, f"{mb}", ha="center", va="center", transform=axes.transAxes, fontsize=7.5)
-    axes.text(1.0, -_GAP / 2 / _PANEL, f"chr {chromosome_name(axis.codes[0])}, Mb", ha="right", va="center",
-              transform=axes.transAxes, fontsize=7.5, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5})
+    axes.text(
+        1.0,
+        -_GAP / 2 / _PANEL,
+        f"chr {chromosome_name(axis.codes[0])}, Mb",
+        ha="right",
+        va="center",
+        transform=axes.transAxes,
+        fontsize=7.5,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
+    )
 
 
 def _legend(figure: Figure, leads: pd.DataFrame, y: float) -> None:
     through = leads["factor_only"].to_numpy(bool)
-    kinds = [(ORANGE, "lead SNP acting through the factor", through.any()),
-             (PAPER, r"lead SNP with significant $Q_{\mathrm{SNP}}$", (~through).any())]
-    handles = [Line2D([], [], ls="", marker="D", ms=4, mfc=fill, mec=INK, mew=0.7, label=label) for fill, label, used in kinds if used]
-    figure.legend(handles=handles, loc="center right", bbox_to_anchor=(1 - _RIGHT / _WIDTH, y), borderaxespad=0, handletextpad=0.2,
-                  ncols=2, columnspacing=1.2)
+    kinds = [
+        (ORANGE, "lead SNP acting through the factor", through.any()),
+        (PAPER, r"lead SNP with significant $Q_{\mathrm{SNP}}$", (~through).any()),
+    ]
+    handles = [
+        Line2D([], [], ls="", marker="D", ms=4, mfc=fill, mec=INK, mew=0.7, label=label) for fill, label, used in kinds if used
+    ]
+    figure.legend(
+        handles=handles,
+        loc="center right",
+        bbox_to_anchor=(1 - _RIGHT / _WIDTH, y),
+        borderaxespad=0,
+        handletextpad=0.2,
+        ncols=2,
+        columnspacing=1.2,
+    )
 
 
 def _p_text(p: float) -> str:

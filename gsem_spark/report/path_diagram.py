@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.path import Path as BezierPath
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path as BezierPath
 
 from gsem_spark.report.figures import BLUE, GREY, INK, PAPER, VERMILION, axes_in_inches, new_figure, styled
 
@@ -82,11 +82,32 @@ def _loading(axes: Axes, start: float, end: float, path: _Path) -> None:
     unit = direction / np.hypot(*direction)
     tail = np.array([start, _FACTOR_Y]) + unit * _CIRCLE
     head = np.array([end, _BOX_Y + _BOX_HEIGHT / 2 + 0.02])
-    axes.add_patch(FancyArrowPatch(tuple(tail), tuple(head), arrowstyle="-|>", mutation_scale=9, lw=strength, color=colour,
-                                   ls="--" if path.est < 0 else "-", shrinkA=0, shrinkB=0, zorder=2))
+    axes.add_patch(
+        FancyArrowPatch(
+            tuple(tail),
+            tuple(head),
+            arrowstyle="-|>",
+            mutation_scale=9,
+            lw=strength,
+            color=colour,
+            ls="--" if path.est < 0 else "-",
+            shrinkA=0,
+            shrinkB=0,
+            zorder=2,
+        )
+    )
     place = tail + (head - tail) * (1 - 0.62 / (_FACTOR_Y - _BOX_Y))
-    axes.text(*place, _number(path), ha="center", va="center", fontsize=7.5, linespacing=1.2, zorder=3,
-              bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2})
+    axes.text(
+        float(place[0]),
+        float(place[1]),
+        _number(path),
+        ha="center",
+        va="center",
+        fontsize=7.5,
+        linespacing=1.2,
+        zorder=3,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2},
+    )
 
 
 def _covariance(axes: Axes, path: _Path, x: dict[str, float], factors: list[str], traits: list[str]) -> None:
@@ -105,29 +126,69 @@ def _arc(axes: Axes, path: _Path, x: dict[str, float], latent: bool) -> None:
     y = _FACTOR_Y + 0.2 if latent else _BOX_Y - _BOX_HEIGHT / 2
     offset = 0.3 if latent else 0.0
     bend = -0.28 if latent else 0.35
-    axes.add_patch(FancyArrowPatch((left + offset, y), (right - offset, y), connectionstyle=f"arc3,rad={bend}", arrowstyle="<|-|>",
-                                   mutation_scale=7, lw=0.9, color=GREY, shrinkA=2, shrinkB=2, zorder=1))
+    axes.add_patch(
+        FancyArrowPatch(
+            (left + offset, y),
+            (right - offset, y),
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="<|-|>",
+            mutation_scale=7,
+            lw=0.9,
+            color=GREY,
+            shrinkA=2,
+            shrinkB=2,
+            zorder=1,
+        )
+    )
     height = y - bend * (right - left - 2 * offset) / 2
-    axes.text((left + right) / 2, height, _number(path, " "), ha="center", va="center", fontsize=7.5, zorder=3,
-              bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0})
+    axes.text(
+        (left + right) / 2,
+        height,
+        _number(path, " "),
+        ha="center",
+        va="center",
+        fontsize=7.5,
+        zorder=3,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0},
+    )
 
 
 def _loop(axes: Axes, x: float, y: float, path: _Path, *, upwards: bool) -> None:
     sign = 1 if upwards else -1
     half, drop = 0.11, 0.34
-    curve = BezierPath([(x - half, y), (x - 3.2 * half, y + sign * drop * 1.3), (x + 3.2 * half, y + sign * drop * 1.3), (x + half, y)],
-                       [BezierPath.MOVETO, BezierPath.CURVE4, BezierPath.CURVE4, BezierPath.CURVE4])
+    curve = BezierPath(
+        [(x - half, y), (x - 3.2 * half, y + sign * drop * 1.3), (x + 3.2 * half, y + sign * drop * 1.3), (x + half, y)],
+        [BezierPath.MOVETO, BezierPath.CURVE4, BezierPath.CURVE4, BezierPath.CURVE4],
+    )
     axes.add_patch(FancyArrowPatch(path=curve, arrowstyle="<|-|>", mutation_scale=5, lw=0.8, color=GREY, zorder=1))
     fixed = not (np.isfinite(path.se) and path.se > 0)
     colour = VERMILION if path.est < 0 else INK
-    axes.text(x, y + sign * (drop + 0.06), f"{path.est:.2f}".replace("-", "\u2212") if fixed else _number(path), ha="center",
-              va="bottom" if upwards else "top", fontsize=7, color=colour, linespacing=1.2)
+    axes.text(
+        x,
+        y + sign * (drop + 0.06),
+        f"{path.est:.2f}".replace("-", "\u2212") if fixed else _number(path),
+        ha="center",
+        va="bottom" if upwards else "top",
+        fontsize=7,
+        color=colour,
+        linespacing=1.2,
+    )
 
 
 def _box(axes: Axes, x: float, trait: str, step: float) -> None:
     width = step - 0.16
-    axes.add_patch(FancyBboxPatch((x - width / 2, _BOX_Y - _BOX_HEIGHT / 2), width, _BOX_HEIGHT, facecolor="#F1F4F7", edgecolor=INK,
-                                  lw=1.0, boxstyle="square,pad=0", zorder=4))
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, _BOX_Y - _BOX_HEIGHT / 2),
+            width,
+            _BOX_HEIGHT,
+            facecolor="#F1F4F7",
+            edgecolor=INK,
+            lw=1.0,
+            boxstyle="square,pad=0",
+            zorder=4,
+        )
+    )
     room = int((width - 0.06) / 0.085)
     text = trait if len(trait) <= room else trait[: max(room - 1, 1)] + "…"
     axes.text(x, _BOX_Y, text, ha="center", va="center", fontsize=9, zorder=5)

@@ -88,7 +88,7 @@ class GwasStep(Step[GwasConfig]):
                 self._run_wave(ws, kernel, panel.run_id, plan.run_id, wave)
                 stage.advance(sum(counts[chromosome] for chromosome in wave), note=f"chr {wave[0]}–{wave[-1]}")
         with progress.stage("loci and summary"):
-            summary, warnings = summarise(ws, plan.run_id)
+            summary, warnings = summarise(ws, plan.run_id, kernel.factor_variance)
         state = {str(chromosome): str(n) for chromosome, n in counts.items()}
         figures = {**summary, "panel_id": panel.run_id, "covstruct": self.cov.fingerprint(), "resumed": sorted(done)}
         return Outcome(total, state, figures, (*panel.warnings, *warnings))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 from pyspark.sql import functions as F
 
-from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF
-from gsem_spark.methods.gwas.loci import find_loci, lambda_gc
+from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF, lambda_gc
+from gsem_spark.methods.gwas.loci import find_loci
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ _TOP: Final = 100.0
 FAILED_STATUSES: Final = ("not_converged", "not_pd", "singular", "missing")
 
 
-def summarise(ws: Workspace, run_id: str) -> tuple[dict[str, Any], list[str]]:
-    """Write the run's loci and return its figures with the warnings they give rise to."""
+def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[str, Any], list[str]]:
+    """Write the run's loci and return its figures with the warnings they give rise to.
+
+    ``factor_variance`` is the factor's variance in the units of the effects, by which its effective N is scaled.
+    """
     rows = ws.read("gwas_results").where(F.col("run_id") == run_id)
     chisq = F.col("z") * F.col("z")
     with ThreadPoolExecutor(max_workers=4) as pool:  # four small jobs; side by side their overheads overlap
@@ -45,10 +48,10 @@ def summarise(ws: Workspace, run_id: str) -> tuple[dict[str, Any], list[str]]:
     q_df = next((int(r["q_df"]) for r in counts if r["q_df"] is not None), 1)
     summary = {
         "status": status,
-        "lambda_gc": _finite(lambda_gc(median_chisq, 1)),
-        "lambda_gc_q": _finite(lambda_gc(median_q, q_df)),
+        "lambda_gc": _finite(_lambda(median_chisq, 1)),
+        "lambda_gc_q": _finite(_lambda(median_q, q_df)),
         "mean_chisq": _finite(sum(r["chisq"] or 0.0 for r in counts) / fitted if fitted else None),
-        "effective_n": _finite(_ratio(counts, "effective_sum", "effective_snps")),
+        "effective_n": _finite(_ratio(counts, "effective_sum", "effective_snps", factor_variance)),
         "factor_hits": int((hits["p"] < GENOME_WIDE_P).sum()),
         **_locus_counts(loci),
     }
@@ -98,9 +101,13 @@ def _hits(rows: DataFrame) -> pd.DataFrame:
     return frame.sort_values(["chr", "bp", "snp"], ignore_index=True)
 
 
-def _ratio(counts: Sequence[Any], total: str, number: str) -> float | None:
+def _lambda(median: float | None, df: int) -> float | None:
+    return None if median is None else lambda_gc(median, df)
+
+
+def _ratio(counts: Sequence[Any], total: str, number: str, scale: float) -> float | None:
     n = sum(int(r[number]) for r in counts)
-    return sum(r[total] or 0.0 for r in counts) / n if n else None
+    return scale * sum(r[total] or 0.0 for r in counts) / n if n else None
 
 
 def _finite(value: float | None) -> float | None:

@@ -244,7 +244,7 @@ def _require_file(files: HadoopFiles, path: str) -> None:
 def _read_variants(spark: SparkSession, path: str) -> DataFrame:
     from gsem_spark.steps.text_source import open_text, read_lines
 
-    source = open_text(spark, path)
+    source = open_text(spark, path, min_columns=1)
     header = [name.strip().strip('"') for name in source.format.header]
     upper = [name.upper() for name in header]
     at = {role: next((upper.index(s) for s in names if s in upper), None) for role, names in _VARIANT_COLUMNS.items()}

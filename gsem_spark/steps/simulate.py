@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ConfigError, DataError, StorageError
@@ -55,7 +56,7 @@ def simulate(
     ----------
     out
         Folder to make: ``raw/`` holds ``<trait>.<kind>.tsv.gz``, ``reference.tsv``, ``snplist.tsv`` and ``truth.json``; ``ld/``
-        the LD scores, when they were simulated.
+        the LD scores, when they were simulated; ``study.yaml`` runs the whole study on them.
     design
         ``"demo"`` (six traits in six formats), ``"three"`` (three clean traits, one factor), a YAML file, settings or a config.
         By default ``"demo"``, unless S or loadings are given.
@@ -88,8 +89,10 @@ def simulate(
     >>> truth = simulate("my_set", S=[[0.2, 0.1], [0.1, 0.3]], n=[1e5, 2e5], n_snps=5000)  # doctest: +SKIP
     """
     config = config_from(design, S, loadings, h2, n)
-    changes = {"ld_scores": ld_scores, "n_snps": n_snps, "seed": seed, "dirt": dirty, "gzip_level": gzip_level}
+    changes: dict[str, Any] = {"ld_scores": ld_scores, "n_snps": n_snps, "seed": seed, "dirt": dirty, "gzip_level": gzip_level}
     changes = {key: value for key, value in changes.items() if value is not None}
+    if dirty and isinstance(config.dirt, dict):
+        changes["dirt"] = config.dirt
     if ld_scores is not None and n_snps is None:
         changes["n_snps"] = None
     config = SimulateConfig.parse({**config.model_dump(), **changes})
@@ -111,6 +114,7 @@ def simulate(
         truth = _truth(config, truth_of_design, panel, planted, faults)
         text = json.dumps(truth.to_record(), indent=1, allow_nan=False) + "\n"
         (folder / "raw" / "truth.json").write_text(text, encoding="utf-8")
+        (folder / "study.yaml").write_text(_study(config), encoding="utf-8")
     return truth
 
 
@@ -217,6 +221,27 @@ def _truth(
         planted=records, sample_prevalence=np.array(share), faults=faults,
         files={t.name: _file_name(t) for t in config.traits}, seed=config.seed,
     )  # fmt: skip
+
+
+def _study(config: SimulateConfig) -> str:
+    """Write the study file of the set: observed scale, so that its S can be held against the truth's."""
+    traits: list[dict[str, Any]] = []
+    for trait in config.traits:
+        kind = format_of(trait.kind)
+        entry: dict[str, Any] = {"name": trait.name, "file": f"raw/{_file_name(trait)}", "scale": kind.scale}
+        if kind.effect == "probability" and trait.sample_prevalence is not None:
+            entry["n"] = round(4.0 * trait.sample_prevalence * (1.0 - trait.sample_prevalence) * trait.n, 2)
+        elif "n" not in {role for _, role in kind.columns}:
+            entry["n"] = trait.n
+        traits.append(entry)
+    ld_scores = "ld" if config.ld_scores is None else str(config.ld_scores.resolve())
+    references = {"variants": "raw/reference.tsv", "hm3": "raw/snplist.tsv", "ld_scores": ld_scores}
+    study = {"workspace": "workspace", "references": references, "traits": traits}
+    head = (
+        "# Simulated GWAS with a known truth (raw/truth.json).\n"
+        "# n stands where the file has no N; for linear_probability it is the effective N.\n"
+    )
+    return head + yaml.safe_dump(study, sort_keys=False)
 
 
 def _file_name(trait: TraitSettings) -> str:

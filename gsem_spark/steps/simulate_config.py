@@ -26,7 +26,7 @@ class _Settings(BaseModel):
 class TraitSettings(_Settings):
     """One simulated GWAS."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")]
     n: Annotated[float, Field(gt=0)]
     kind: str = "OLS"
     """Raw format: OR, ORSE, LOGOR, OLS, ZN, LPM or SSF."""
@@ -119,7 +119,7 @@ class SimulateConfig(_Settings):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SimulateConfig:
-        """Read settings from a YAML file."""
+        """Read settings from a YAML file; a relative ``ld_scores`` is taken from the file's folder."""
         try:
             loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -129,7 +129,10 @@ class SimulateConfig(_Settings):
             raise ConfigError(f"this is not valid YAML: {error}", where=str(path), remedy="Mend the line named.") from None
         if not isinstance(loaded, Mapping):
             raise ConfigError("a settings file must hold key: value pairs", where=str(path))
-        return cls.parse(loaded, where=str(path))
+        config = cls.parse(loaded, where=str(path))
+        if config.ld_scores is None:
+            return config
+        return config.model_copy(update={"ld_scores": Path(path).parent / config.ld_scores.expanduser()})
 
     def design(self) -> Design:
         """Turn traits, covariance and overlap into checked matrices."""

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from gsem_spark.catalog.files import HadoopFiles
 from gsem_spark.errors import DataError
-from gsem_spark.methods.sumstats.sniff import RawFormat, sniff
+from gsem_spark.methods.sumstats.sniff import MIN_COLUMNS, RawFormat, sniff
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -41,8 +41,6 @@ class TextSource:
     size: int
     compression: str
     format: RawFormat
-    sample: tuple[str, ...]
-    """Data lines from the file's beginning."""
 
     @property
     def by_jvm(self) -> bool:
@@ -53,7 +51,7 @@ class TextSource:
         return (self.compression == "gzip") == named_gzip and self.compression in ("gzip", "none") and not other_codec
 
 
-def open_text(spark: SparkSession, path: str) -> TextSource:
+def open_text(spark: SparkSession, path: str, min_columns: int = MIN_COLUMNS) -> TextSource:
     """Look at a raw file's beginning: existence, compression, delimiter, header.
 
     Raises
@@ -71,9 +69,8 @@ def open_text(spark: SparkSession, path: str) -> TextSource:
     packed = files.read_head(path, SAMPLE_BYTES)
     compression = "gzip" if packed[:2] == _GZIP else "zstd" if packed[:4] == _ZSTD else "none"
     head = _unpack_head(packed, compression, path)
-    form = sniff(head[:HEAD_BYTES], name)
-    lines = head.decode("utf-8", errors="replace").splitlines()[: -1 if size > SAMPLE_BYTES else None]
-    return TextSource(path, name, files.sha256(path), size, compression, form, tuple(lines[form.preamble_lines + 1 :]))
+    form = sniff(head[:HEAD_BYTES], name, min_columns=min_columns)
+    return TextSource(path, name, files.sha256(path), size, compression, form)
 
 
 def read_lines(spark: SparkSession, source: TextSource) -> DataFrame:

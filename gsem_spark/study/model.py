@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,42 +13,51 @@ from gsem_spark.demo import data_folder
 from gsem_spark.errors import ConfigError, GsemError
 from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.gwas import GwasConfig
-from gsem_spark.steps.ingest import IngestConfig
+from gsem_spark.steps.ingest import MungeConfig
 from gsem_spark.steps.ldsc import LdscConfig
-from gsem_spark.steps.references import ReferencesConfig
-from gsem_spark.steps.report import ReportConfig
+from gsem_spark.steps.references import LdScoresConfig, VariantsConfig
 from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
 from gsem_spark.study.source import Loc, Problem, StudySource, expand, model_keys, problems_of
 
-STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "gwas", "report")
-"""Steps of a study in the order they run."""
 _REFERENCE_FILES: Final = ("variants", "ld_scores", "weights", "hm3")
 
 
-def settings_of(name: str, config: type[StepConfig], supplied: Iterable[str]) -> type[StepConfig]:
-    """Make the section of a step: the fields of its config without those that the study itself supplies."""
+def settings_of(name: str, *configs: type[StepConfig], supplied: Iterable[str] = (), **more: Any) -> Any:
+    """Make the section of a step: the fields of its configs without those that the study itself supplies.
+
+    Parameters
+    ----------
+    name
+        Name of the section.
+    configs
+        Configs of the section's steps.
+    supplied
+        Fields that the runner fills in.
+    more
+        Further fields, as pydantic's ``create_model`` takes them.
+    """
     left_out = set(supplied)
     fields: dict[str, Any] = {
-        field: (info.annotation, info) for field, info in config.model_fields.items() if field not in left_out
+        field: (info.annotation, info) for config in configs for field, info in config.model_fields.items() if field not in left_out
     }
-    made: type[StepConfig] = create_model(name, __base__=StepConfig, __doc__=f"Settings of {name} in a study file.", **fields)
-    return made
+    return create_model(name, __base__=StepConfig, __doc__=f"Settings of {name} in a study file.", **fields, **more)
 
 
-SECTIONS: Final[dict[str, type[StepConfig]]] = {
-    "references": ReferencesConfig,
-    "munge": settings_of("munge", IngestConfig, ["traits"]),
-    "ldsc": settings_of("ldsc", LdscConfig, ["traits", "panel", "sample_prevalence", "population_prevalence"]),
-    "common_factor": settings_of("common_factor", FitConfig, ["covstruct_id", "traits"]),
-    "gwas": settings_of("gwas", GwasConfig, ["covstruct_id", "traits"]),
-    "report": settings_of("report", ReportConfig, ["run_id"]),
-}
+_FACTOR_TRAITS: Final = Field(None, min_length=2, description="indicators of the factor, here and in the GWAS; all traits by default")
 if TYPE_CHECKING:
-    MungeSettings = LdscSettings = CommonFactorSettings = GwasSettings = ReportSettings = StepConfig
+    ReferenceSettings = MungeSettings = LdscSettings = CommonFactorSettings = GwasSettings = ReportSettings = Any
 else:
-    MungeSettings, LdscSettings = SECTIONS["munge"], SECTIONS["ldsc"]
-    CommonFactorSettings, GwasSettings, ReportSettings = SECTIONS["common_factor"], SECTIONS["gwas"], SECTIONS["report"]
+    ReferenceSettings = settings_of("references", VariantsConfig, LdScoresConfig)
+    MungeSettings = settings_of("munge", MungeConfig, supplied=["trait", "traits"])
+    LdscSettings = settings_of("ldsc", LdscConfig, supplied=["traits", "panel", "sample_prevalence", "population_prevalence"])
+    CommonFactorSettings = settings_of(
+        "common_factor", FitConfig, supplied=["traits"], traits=(tuple[str, ...] | None, _FACTOR_TRAITS)
+    )
+    GwasSettings = settings_of("gwas", GwasConfig, supplied=["traits"])
+    ReportSettings = settings_of("report")
+STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "gwas", "report")
+"""Steps of a study, and their sections in the file, in the order they run."""
 
 
 class Study(BaseModel):
@@ -57,16 +67,45 @@ class Study(BaseModel):
 
     workspace: str = Field(description="folder or catalog.schema of the tables; made when it is not there")
     format: Literal["delta", "parquet"] = Field("delta", description="table format of a workspace made by this study")
-    references: ReferencesConfig = Field(description="variants, LD scores and HapMap 3 list")
+    references: ReferenceSettings = Field(description="variants, LD scores and HapMap 3 list")
     traits: tuple[Trait, ...] = Field(min_length=1, description="the GWAS, in the order of every matrix")
-    munge: MungeSettings = Field(default_factory=SECTIONS["munge"], description="rules for raw files")
-    ldsc: LdscSettings = Field(default_factory=SECTIONS["ldsc"], description="LD score regression")
-    common_factor: CommonFactorSettings = Field(default_factory=SECTIONS["common_factor"], description="the model without SNPs")
-    gwas: GwasSettings = Field(default_factory=SECTIONS["gwas"], description="the common-factor GWAS")
-    report: ReportSettings = Field(default_factory=SECTIONS["report"], description="the HTML report")
+    munge: MungeSettings = Field(default_factory=MungeSettings, description="rules for raw files")
+    ldsc: LdscSettings = Field(default_factory=LdscSettings, description="LD score regression")
+    common_factor: CommonFactorSettings = Field(default_factory=CommonFactorSettings, description="the model without SNPs")
+    gwas: GwasSettings = Field(default_factory=GwasSettings, description="the common-factor GWAS")
+    report: ReportSettings = Field(default_factory=ReportSettings, description="the HTML report")
     steps: tuple[Literal["references", "munge", "ldsc", "common_factor", "gwas", "report"], ...] = Field(
         STEP_NAMES, description="steps to run; all by default"
     )
+
+    @property
+    def trait_names(self) -> tuple[str, ...]:
+        """Traits in the order of every matrix."""
+        return tuple(t.name for t in self.traits)
+
+    @property
+    def factor_traits(self) -> tuple[str, ...]:
+        """Indicators of the factor."""
+        return getattr(self.common_factor, "traits", None) or self.trait_names
+
+    def configs(self) -> dict[str, tuple[StepConfig, ...]]:
+        """Complete configs of each section's steps: the section's settings with what the study itself supplies."""
+        return {section: self.configs_of(section) for section in STEP_NAMES}
+
+    def configs_of(self, section: str) -> tuple[StepConfig, ...]:
+        """Complete configs of one section's steps, in their order."""
+        given: dict[str, Any] = getattr(self, section).model_dump(exclude_unset=True)
+        if section == "references":
+            return tuple(
+                config(**{k: v for k, v in given.items() if k in config.model_fields}) for config in (VariantsConfig, LdScoresConfig)
+            )
+        if section == "munge":
+            return (MungeConfig(traits=self.traits, **given),)
+        if section == "ldsc":
+            return (LdscConfig(traits=self.trait_names, panel=self.references.panel, **given),)
+        if section == "common_factor":
+            return (FitConfig(**{**given, "traits": self.factor_traits}),)
+        return (GwasConfig(traits=self.factor_traits, **given),) if section == "gwas" else ()
 
     def chosen_steps(self, only: Sequence[str] = ()) -> tuple[str, ...]:
         """Steps to run, in their order."""
@@ -100,6 +139,9 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
 
 def study_from(source: StudySource) -> Study:
     """Check a study that was read already."""
+    for section in STEP_NAMES:  # a section whose lines are all comments is an empty one
+        if source.data.get(section, {}) is None:
+            del source.data[section]
     problems = list(_resolve(source))
     if problems:
         raise source.fail(problems)
@@ -109,7 +151,7 @@ def study_from(source: StudySource) -> Study:
         raise source.fail(problems_of(error, lambda loc: model_keys(Study, loc))) from None
     except GsemError as error:
         raise ConfigError(error.what, where=error.where or source.name, remedy=error.remedy) from None
-    problems = [*_same_names(study), *_absent_files(study)]
+    problems = [*_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)] or list(_refused_by_steps(study))
     if problems:
         raise source.fail(problems)
     return study
@@ -156,6 +198,22 @@ def _same_names(study: Study) -> Iterator[Problem]:
                 "give each trait its own name",
             )
         first.setdefault(trait.name, index)
+
+
+def _refused_by_steps(study: Study) -> Iterator[Problem]:
+    """What a step's own checks across fields say."""
+    for section in STEP_NAMES:
+        try:
+            study.configs_of(section)
+        except ValidationError as error:
+            yield from (replace(p, loc=(section, *p.loc)) for p in problems_of(error, lambda _: ()))
+
+
+def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
+    for index, name in enumerate(study.factor_traits):
+        if name not in study.trait_names:
+            known = ", ".join(study.trait_names)
+            yield Problem(("common_factor", "traits", index), f"{name!r} is not a trait of this study", f"traits are {known}")
 
 
 def _absent_files(study: Study) -> Iterator[Problem]:

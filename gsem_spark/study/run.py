@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gsem_spark.errors import DataError, GsemError
+from gsem_spark.steps.fit import FitStep, read_fit
+from gsem_spark.steps.gwas import GwasStep, Run
+from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.ldsc import LdscStep, read_covstruct
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.references import LoadLdScores, LoadVariants
 from gsem_spark.steps.step import Report, Step
 from gsem_spark.study.model import Study, load_study
 
@@ -16,9 +22,6 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.ldsc.covstruct import CovStruct
     from gsem_spark.methods.sem.fit import Fit
-    from gsem_spark.steps.gwas import Run
-
-_STATUS_ORDER: Final = ("done", "empty", "skipped")
 
 
 @dataclass
@@ -102,3 +105,119 @@ def open_or_create(study: Study) -> Workspace:
     from gsem_spark.session import start_session
 
     return Workspace.create(study.workspace, study.format, start_session(delta=study.format == "delta"))
+
+
+def plan_study(study: Study, *, only: Sequence[str] = ()) -> list[PlannedStep]:
+    """Say what running a study would do. Spark starts only where the workspace is there already and can tell what is done."""
+    from gsem_spark.catalog.workspace import MARKER
+
+    chosen = study.chosen_steps(only)
+    if not (Path(study.workspace) / MARKER).is_file():
+        return [PlannedStep(section, *_of_kind(kind), "to do") for section in chosen for kind in _KINDS[section]]
+    return list(_Runner(study, open_or_create(study), Progress()).plans(chosen))
+
+
+class _Runner:
+    """Makes each section's steps from the study and from what earlier steps gave."""
+
+    def __init__(self, study: Study, ws: Workspace, progress: Progress) -> None:
+        self.study, self.ws, self.progress = study, ws, progress
+        self.result = StudyReport(ws)
+
+    def run(self, sections: Sequence[str]) -> StudyReport:
+        """Run sections in order."""
+        for section in sections:
+            if section == "report":
+                self._write_report()
+                continue
+            for step in self._steps(section):
+                done = step.run(self.ws, self.progress)
+                self.result.steps.append(done)
+                self._take(step, done)
+        return self.result
+
+    def plans(self, sections: Sequence[str]) -> Iterator[PlannedStep]:
+        """Plan sections in order, as far as what is there already lets them."""
+        for section in sections:
+            try:
+                plans = [step.plan(self.ws) for step in self._steps(section)] if section != "report" else []
+                yield from (PlannedStep(section, p.step, p.reads, p.writes, "done" if p.done else "to do") for p in plans)
+            except GsemError:  # what it reads is not there yet
+                plans = []
+            if not plans:
+                yield from (PlannedStep(section, *_of_kind(kind), "to do") for kind in _KINDS[section])
+
+    def _steps(self, section: str) -> list[Step[Any]]:
+        configs: Any = self.study.configs_of(section)
+        if section == "references":
+            return [LoadVariants(configs[0]), LoadLdScores(configs[1])]
+        if section == "munge":
+            return [MungeStep(configs[0])]
+        if section == "ldsc":
+            return [LdscStep(configs[0])]
+        if section == "common_factor":
+            return [FitStep(configs[0], self._cov())]
+        cov, chosen = self._cov(), self.study.factor_traits
+        return [GwasStep(configs[0], cov if chosen == cov.traits else cov.subset(chosen))]
+
+    def _cov(self) -> CovStruct:
+        """The study's covariance structure: this run's, or what an earlier run has left."""
+        if self.result.cov is None:
+            plan = self._steps("ldsc")[0].plan(self.ws)
+            if not plan.done:
+                raise DataError("LD score regression of these traits has not been run with these settings", where=self.ws.location,
+                                remedy="run the study's step ldsc first (leave --only out, or name ldsc in it)")
+            self.result.cov = read_covstruct(self.ws, plan.run_id)
+        return self.result.cov
+
+    def _take(self, step: Step[Any], done: Report) -> None:
+        """Keep what later steps and the caller need."""
+        if isinstance(step, LdscStep):
+            if not done.rows:
+                raise DataError("; ".join(done.warnings) or "no SNP is left for LD score regression", where="step ldsc",
+                                remedy="check that SNP names of the GWAS, the reference and the LD scores are rsIDs")
+            self.result.cov = read_covstruct(self.ws, done.run_id)
+        elif isinstance(step, FitStep):
+            self.result.fit = read_fit(self.ws, done.run_id)
+        elif isinstance(step, GwasStep):
+            self.result.run = Run(self.ws, done)
+
+    def _gwas_run(self) -> Run:
+        if self.result.run is None:
+            step = self._steps("gwas")[0]
+            if not step.plan(self.ws).done:
+                raise DataError("the GWAS has not been run with these settings", where=self.ws.location,
+                                remedy="run the study's step gwas first (leave --only out, or name gwas in it)")
+            self.result.run = Run(self.ws, step.run(self.ws))
+        return self.result.run
+
+    def _write_report(self) -> None:
+        from gsem_spark.steps.report import report  # with matplotlib: other steps go without
+
+        started = time.monotonic()
+        run = self._gwas_run()
+        if not run.report.rows:
+            self.result.steps.append(Report("report", run.run_id, "empty", 0, 0.0, {}, ("the GWAS has no SNP, so there is no report",)))
+            return
+        with self.progress.stage("report"):
+            self.result.report_path = Path(report(self.ws, run))
+        self.result.steps.append(Report("report", run.run_id, "done", 1, time.monotonic() - started, {}, ()))
+
+
+@dataclass(frozen=True)
+class _ReportKind:
+    """The report writes a file, not a table; in plans it looks like a step."""
+
+    name: str = "report"
+    reads: tuple[str, ...] = ("gwas_results", "loci", "covstructs", "fits", "qc_log")
+    writes: tuple[str, ...] = ("report.html",)
+
+
+_KINDS: Final[dict[str, tuple[Any, ...]]] = {
+    "references": (LoadVariants, LoadLdScores), "munge": (MungeStep,), "ldsc": (LdscStep,), "common_factor": (FitStep,),
+    "gwas": (GwasStep,), "report": (_ReportKind(),),
+}
+
+
+def _of_kind(kind: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return kind.name, kind.reads, kind.writes

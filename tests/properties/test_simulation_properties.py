@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_p_text_falls_as_z_grows(z):
     z = np.sort(np.abs(z))
     texts = p_text(z, np.zeros(20, np.uint8)).to_pylist()
     logs = [np.log10(float(m)) + int(e or 0) for m, _, e in (t.partition("e") for t in texts)]
-    assert all(b <= a + 1e-9 for a, b in zip(logs, logs[1:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(logs))
     assert all(v <= 0 for v in logs)
 
 

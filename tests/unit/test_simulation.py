@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
+import yaml
 
 from gsem_spark.errors import ConfigError, DataError, StorageError
 from gsem_spark.methods.simulation.design import Design, factor_covariance, overlap_intercepts, semidefinite_root
@@ -347,7 +348,7 @@ def test_demo_set_reads_back(tmp_path):
     truth = simulate(tmp_path / "demo", n_snps=2000, seed=7)
     raw = tmp_path / "demo" / "raw"
     assert truth.kinds == ("OR", "LOGOR", "OLS", "ZN", "LPM", "SSF")
-    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["ld", "raw"]
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["ld", "raw", "study.yaml"]
     reference = pd.read_csv(raw / "reference.tsv", sep="\t")
     assert list(reference) == ["SNP", "CHR", "BP", "MAF", "A1", "A2"]
     assert list(pd.read_csv(raw / "snplist.tsv", sep="\t")) == ["SNP", "A1", "A2"]
@@ -388,7 +389,7 @@ def test_same_seed_gives_the_same_bytes(tmp_path):
         simulate(tmp_path / name, design="three", n_snps=2000, seed=7)
     simulate(tmp_path / "c", design="three", n_snps=2000, seed=8)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert len(files) == 3 + 3 + 44
+    assert len(files) == 1 + 3 + 3 + 44
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
     assert any((tmp_path / "a" / f).read_bytes() != (tmp_path / "c" / f).read_bytes() for f in files)
 
@@ -496,6 +497,28 @@ def test_unusable_ld_scores(tmp_path):
         file.write("CHR\tSNP\tBP\tCM\tMAF\tL2\n1\trs1\t5\t0.1\t0.2\t1.5\n")
     with pytest.raises(DataError, match=r"M_5_50"):
         simulate(tmp_path / "out", **{**TWO, "n_snps": None}, ld_scores=tmp_path)
+
+
+def test_study_file_of_a_set(tmp_path):
+    simulate(tmp_path / "set", n_snps=400, design={**PRESETS["demo"], "planted": {}})
+    study = yaml.safe_load((tmp_path / "set" / "study.yaml").read_text())
+    assert study["references"] == {"variants": "raw/reference.tsv", "hm3": "raw/snplist.tsv", "ld_scores": "ld"}
+    assert all((tmp_path / "set" / t["file"]).is_file() for t in study["traits"])
+    assert {t["name"]: t.get("n") for t in study["traits"]} == {
+        "AAA": 90_000, "BBB": 60_000, "CCC": None, "DDD": None, "EEE": 0.64 * 180_000, "FFF": None,
+    }  # fmt: skip
+
+
+def test_ld_scores_in_a_settings_file_are_found_beside_it(tmp_path):
+    simulate(tmp_path / "a", **TWO)
+    (tmp_path / "sim.yaml").write_text("traits: [{name: A, n: 1e5}]\nS: [[0.2]]\nld_scores: a/ld\n")
+    assert simulate(tmp_path / "b", design=tmp_path / "sim.yaml").faults["A"]["rows"] == 400
+
+
+def test_own_shares_of_faults_survive_dirty(tmp_path):
+    design = {"traits": [{"name": "A", "n": 1e5}], "S": [[0.2]], "dirt": {"duplicates": 1.0, "missing": 0.0}, "n_snps": 100}
+    assert simulate(tmp_path / "a", design=design, dirty=True).faults["A"]["rows"] == 200
+    assert simulate(tmp_path / "b", design=design, dirty=False).faults["A"]["rows"] == 100
 
 
 def test_no_truth(tmp_path):

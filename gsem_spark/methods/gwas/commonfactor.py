@@ -147,6 +147,11 @@ class CommonFactorGwas:
         """Free parameters of the model with a SNP; under ML the SNP's variance is fixed."""
         return 2 * len(self.traits) + (2 if self.estimation == "DWLS" else 1)
 
+    @property
+    def factor_variance(self) -> float:
+        """Variance of the factor, in the units of ``est``: what :func:`effective_n` needs."""
+        return 1.0 if self.std_lv else float(self.sign * self.start[0] ** 2)
+
     def warm_up(self) -> None:
         """Compile the kernels, or read them from their cache, so that the first batch does not pay for it."""
         k = len(self.traits)
@@ -187,7 +192,8 @@ class CommonFactorGwas:
             fit_batch(self.moments, self.chol_s, self.gc_factors, self.start, self.std_lv, b, s, m, out, codes, culprits)
         else:
             ml_fit_batch(
-                self.moments, self.chol_s, self.gc_factors, self.start, self.start_theta, self.std_lv, b, s, m, out, codes, culprits
+                self.moments, self.chol_s, self.gc_factors, self.start, self.start_theta, self.std_lv, b, s, m,
+                out, codes, culprits,
             )
         if self.smooth_v:
             fitted = (codes != outcomes.NEEDS_SMOOTHING) & (codes != outcomes.MISSING)
@@ -242,7 +248,8 @@ class CommonFactorGwas:
         q_p, q_neglog10p = pvalues.from_chisq(q, k - 1)
         status, message = outcomes.describe(codes, culprits, smoothed, self.traits)
         values = (
-            est, se, z, p, neglog10p, chisq, np.full(n, self.chisq_df, dtype=np.int32), chisq_p, chisq + 2.0 * self.free_parameters,
+            est, se, z, p, neglog10p,
+            chisq, np.full(n, self.chisq_df, dtype=np.int32), chisq_p, chisq + 2.0 * self.free_parameters,
             q, np.full(n, k - 1, dtype=np.int32), q_p, q_neglog10p, status, message, z_smooth,
         )
         return dict(zip(RESULT_COLUMNS, values, strict=True))

@@ -164,7 +164,7 @@ def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
 
 @jit
 def sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: Work) -> float:
-    """Sampling variance of b at ``work.x``; -1 where the normal equations are singular.
+    """Return the sampling variance of b at ``work.x``; -1 where the normal equations are singular.
 
     The row of (D'WD)^-1 D'W that belongs to b is x'D'W with D'WD x = grad b; its variance splits over the blocks of V_full.
     """
@@ -193,8 +193,10 @@ def sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: W
         work.trial[j] = (row[j] * delta + x[j] * row[k]) / scale[j]
         for i in range(j):
             work.pairs[m.pair[i, j]] = x[i] * row[j] + x[j] * row[i]
-    variance = quadratic(m.snp_correlation, k, work.trial) + quadratic(m.influence, m.influence.shape[0], work.pairs)
-    return variance + by_variance * by_variance * m.snp_variance_error[0]
+    variance = by_variance * by_variance * m.snp_variance_error[0]
+    variance += quadratic(m.snp_correlation, k, work.trial)
+    variance += quadratic(m.influence, m.influence.shape[0], work.pairs)
+    return float(variance)
 
 
 @jit

@@ -29,9 +29,9 @@ from gsem_spark.methods.gwas.kernel import (
     MAX_DAMPING,
     MAX_ITERATIONS,
     NEWTON_TOLERANCE,
-    Q,
     SE,
     TRUST,
+    Q,
     s_full_is_pd,
     screen,
     v_full_is_known,
@@ -222,7 +222,7 @@ are about a hundredth of those."""
 
 @jit
 def ml_sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: MlWork) -> float:
-    """Sampling variance of b at ``work.x``; -1 where the information is singular."""
+    """Return the sampling variance of b at ``work.x``; -1 where the information is singular."""
     k = scale.size
     n = 2 * k + 1
     x, row, B, h = work.x, work.step, work.inverse, work.h

@@ -48,7 +48,9 @@ class Moments(NamedTuple):
     snp_bounds: Floats  # (2,) open range of variances in V_SNP for which V_full is made of V and R as they stand here
 
 
-def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float, snp_bounds: Floats | None = None) -> Moments | None:
+def arrange(
+    S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float, snp_bounds: Floats | None = None
+) -> Moments | None:
     """Build :class:`Moments`, or return None when R or V has no Cholesky factor.
 
     Parameters
@@ -102,7 +104,7 @@ def arrange(S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: fl
 
 
 def with_covariance(m: Moments, S: Floats) -> Moments:
-    """The same moments with another trait covariance S (k, k)."""
+    """Return the same moments with another trait covariance S (k, k)."""
     covariance = m.sign * S
     np.fill_diagonal(covariance, 0.0)
     return m._replace(
@@ -167,7 +169,7 @@ def s_full(S: Floats, beta: Floats, v: float) -> Floats:
 
 
 def v_full(V: Floats, R: Floats, scale: Floats, v: float, snp_variance_error: float) -> Floats:
-    """Sampling covariance of vech(S_full) for scaled standard errors ``scale`` = se * g (k,)."""
+    """Return the sampling covariance of vech(S_full) for scaled standard errors ``scale`` = se * g (k,)."""
     k = R.shape[0]
     d = scale * v
     out = np.zeros((1 + k + V.shape[0],) * 2)

@@ -51,8 +51,8 @@ def null_solution(cov: CovStruct, estimation: Literal["DWLS", "ML"]) -> NullSolu
     variance = float(_values(table, "~~", "lhs", (str(factor),))[0])
     if fit.status == "not_converged" or not (np.all(np.isfinite(loadings)) and np.isfinite(variance) and variance != 0.0):
         raise ConvergenceError(
-            f"the common factor of {', '.join(cov.traits)} has no {estimation} solution without a SNP, so no SNP can be tested on "
-            f"it; {'; '.join(fit.messages)}",
+            f"the common factor of {', '.join(cov.traits)} has no {estimation} solution without a SNP, so no SNP can be "
+            f"tested on it; {'; '.join(fit.messages)}",
             remedy="leave out the traits with the weakest signal, put a trait first that loads well, or try the other estimation",
         )
     return NullSolution(float(np.sign(variance)), loadings * np.sqrt(abs(variance)), residuals)

@@ -47,7 +47,11 @@ _MESSAGE: Final[dict[int, str | None]] = {
 }
 S_SMOOTHED: Final = 1
 V_SMOOTHED: Final = 2
-_SMOOTHED: Final = {S_SMOOTHED: "S_full smoothed", V_SMOOTHED: "V_full smoothed", S_SMOOTHED | V_SMOOTHED: "S_full and V_full smoothed"}
+_SMOOTHED: Final = {
+    S_SMOOTHED: "S_full smoothed",
+    V_SMOOTHED: "V_full smoothed",
+    S_SMOOTHED | V_SMOOTHED: "S_full and V_full smoothed",
+}
 
 
 def describe(codes: Ints, culprits: Ints, smoothed: Ints, traits: tuple[str, ...]) -> tuple[Texts, Texts]:

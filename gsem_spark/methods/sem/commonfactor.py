@@ -104,6 +104,6 @@ def common_factor(
         )
     fit = fit_model(cov, common_factor_model(cov.traits, identification, factor), estimation)
     if cov.k == 2:
-        note = "two traits identify a factor only with loadings held equal, in the units of S; df = 0, so the fit cannot be tested"
+        note = "two traits identify a factor only with equal loadings, in the units of S; df = 0, so the fit cannot be tested"
         fit = replace(fit, messages=(*fit.messages, note))
     return fit

@@ -31,6 +31,8 @@ LARGEST_DAMPING: Final = 1e12
 SMALLEST_DAMPING: Final = 1e-13
 ROUNDING: Final = 1e-13
 """A predicted decrease below this share of f is lost in rounding; the gradient decides instead."""
+ML_ROUNDING: Final = 1e-13
+"""The same for ML, absolute: its f is a difference of terms of order k, so near 0 it holds no relative precision."""
 SADDLE_CURVATURE: Final = -1e-6
 SADDLE_STEP: Final = 0.5
 MAX_ESCAPES: Final = 5
@@ -47,6 +49,11 @@ class Derivatives:
 
 class Objective(Protocol):
     """What is minimised."""
+
+    @property
+    def rounding(self) -> float:
+        """Changes of f below this are noise, whatever f is."""
+        ...
 
     def value(self, theta: Floats) -> float:
         """f(theta); infinite where it is not defined."""
@@ -75,6 +82,11 @@ class LeastSquares:
     s: Floats
     weights: Floats
 
+    @property
+    def rounding(self) -> float:
+        """None: a sum of squares keeps its relative precision down to 0."""
+        return float(np.finfo(np.float64).tiny)
+
     def value(self, theta: Floats) -> float:
         """f(theta)."""
         residual = self.s - self.model.implied_vech(theta)
@@ -96,6 +108,11 @@ class MaximumLikelihood:
 
     model: Model
     S: Floats
+
+    @property
+    def rounding(self) -> float:
+        """Absolute noise of f."""
+        return ML_ROUNDING
 
     def value(self, theta: Floats) -> float:
         """f(theta); infinite where Sigma(theta) is not positive definite."""
@@ -208,7 +225,7 @@ def _descend(objective: Objective, theta: Floats) -> Optimum:
         step, predicted = _damped_step(here, damping)
         trial = theta + step
         new_value = objective.value(trial)
-        in_rounding = predicted <= ROUNDING * abs(value) or predicted <= np.finfo(np.float64).tiny
+        in_rounding = predicted <= max(ROUNDING * abs(value), objective.rounding)
         if in_rounding and np.isfinite(new_value):
             there = objective.derivatives(trial)
             if _gradient_norm(there) >= norm:

@@ -213,7 +213,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else value if isinstance(value, int) else float(value)
 
 
 def _array(values: Any) -> Floats:

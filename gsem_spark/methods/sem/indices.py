@@ -81,7 +81,7 @@ def cfi(chisq: float, df: int, null_chisq: float, null_df: int) -> float:
 
 
 def tli(chisq: float, df: int, null_chisq: float, null_df: int) -> float:
-    """Return the Tucker-Lewis index; it may leave 0..1; NaN where df or null_df is 0 or the null model fits exactly as expected."""
+    """Return the Tucker-Lewis index; it may leave 0..1; NaN where df is 0 or the null model cannot be beaten."""
     if df == 0 or null_df == 0 or null_chisq == null_df:
         return float("nan")
     null_ratio = null_chisq / null_df

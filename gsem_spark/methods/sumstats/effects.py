@@ -36,17 +36,23 @@ def effect_kind(sample: Iterable[str | None], *, hint: str | None = None, column
     values = np.array([v for v in (_number(s) for s in sample) if np.isfinite(v)])
     if values.size == 0:
         if hint in ("odds_ratio", "signed"):
-            return hint  # type: ignore[return-value]
-        raise DataError(f"no row of the file's beginning has a number in column {column}", where=file,
-                        remedy="check the delimiter and the column map")
+            return "odds_ratio" if hint == "odds_ratio" else "signed"
+        raise DataError(
+            f"no row of the file's beginning has a number in column {column}",
+            where=file,
+            remedy="check the delimiter and the column map",
+        )
     median = float(np.median(values))
     looks = "odds_ratio" if OR_LOW < median < OR_HIGH else "signed"
     if hint == "odds_ratio" and (looks == "signed" or (values < 0).any()):
         share = float(np.mean(values < 0))
-        raise DataError(f"column {column} is named as an odds ratio, but its median is {median:.4g} and {share:.0%} of its values are "
-                        "negative", where=file,
-                        remedy=f'these look like log odds: name the column\'s kind with columns: {{"effect": "{column}", '
-                               '"effect_kind": "signed"}')
+        raise DataError(
+            f"column {column} is named as an odds ratio, but its median is {median:.4g} and {share:.0%} of its "
+            "values are negative",
+            where=file,
+            remedy=f'these look like log odds: name the column\'s kind with columns: {{"effect": "{column}", '
+            '"effect_kind": "signed"}',
+        )
     return looks
 
 
@@ -62,14 +68,14 @@ def verify_effect_kind(counters: Counters, spec: HarmoniseSpec, *, file: str = "
     facts = counters.facts
     low, mid, high = (facts.get(f"effect_{part}", 0) for part in ("low", "mid", "high"))
     rows = low + mid + high
-    if rows == 0:
+    if rows == 0 or spec.effect_kind_given:
         return
     is_or = low * 2 < rows and high * 2 < rows
     if is_or != (spec.effect_kind == "odds_ratio"):
         said, found = spec.effect_kind, "odds_ratio" if is_or else "signed"
         raise DataError(
-            f"the first rows say that effects are {_WORDS[said]}, but of all {rows} effects {low} are at most {OR_LOW}, {mid} between, "
-            f"and {high} at least {OR_HIGH}: as a whole they are {_WORDS[found]}",
+            f"the first rows say that effects are {_WORDS[said]}, but of all {rows} effects {low} are at most {OR_LOW}, "
+            f"{mid} between, and {high} at least {OR_HIGH}: as a whole they are {_WORDS[found]}",
             where=file or f"trait {spec.trait}",
             remedy=f'say which they are: columns: {{"effect_kind": "{found}"}} or "{said}"',
         )

@@ -48,7 +48,11 @@ RULES: Final = _ordered(
     ("maf_low", "row", "minor allele frequency (the file's, else the reference's) missing or below {maf_min}"),
     ("duplicate", "row", "another copy of the variant, earlier in the file, passed every rule above"),
     ("n_missing", "ldsc", "sample size missing, zero or negative: the row is kept without z and n"),
-    ("not_scalable", "per_snp", "no standardised effect (standard error, sample size or frequency missing): kept without beta and se"),
+    (
+        "not_scalable",
+        "per_snp",
+        "no standardised effect (standard error, sample size or frequency missing): kept without beta and se",
+    ),
     ("no_product", "row", "neither z with n, nor beta with se, could be formed"),
     ("alleles_swapped", "repair", "effect allele is the reference's a2: sign and frequency turned"),
     ("strand_flipped", "repair", "alleles given on the other strand: complemented"),
@@ -57,7 +61,11 @@ RULES: Final = _ordered(
     ("p_zero_recovered", "repair", "p-value printed as 0: recovered from Z, or from the effect and its standard error"),
     ("p_from_estimate", "repair", "no p-value column: taken from Z, or from the effect and its standard error"),
     ("se_from_p", "repair", "standard error missing or not positive: taken from the effect and the p-value"),
-    ("position_disagrees", "repair", "chromosome or position differs from the reference's (another build); the reference's is kept"),
+    (
+        "position_disagrees",
+        "repair",
+        "chromosome or position differs from the reference's (another build); the reference's is kept",
+    ),
 )
 """Default rules, in order. The first one that applies to a row is the one that is recorded for it."""
 
@@ -83,7 +91,11 @@ COMPAT_RULES: Final = _ordered(
     ("per_snp:incomplete", "per_snp", "sumstats: standardised effect or standard error could not be computed"),
     ("alleles_swapped", "repair", "effect allele is the reference's a2: sign turned"),
     ("p_underflow", "repair", "p-value below 1e-307, read from the text, or 0"),
-    ("position_disagrees", "repair", "chromosome or position differs from the reference's (another build); the reference's is kept"),
+    (
+        "position_disagrees",
+        "repair",
+        "chromosome or position differs from the reference's (another build); the reference's is kept",
+    ),
 )
 """Rules of ``compat="genomicsem"``: the two functions of the reference one after the other, each with its own order."""
 

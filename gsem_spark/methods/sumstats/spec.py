@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError
@@ -59,6 +60,8 @@ class HarmoniseSpec:
         None for the default rules, ``"genomicsem"`` for the reference's.
     p_as_text
         Compat: the p-value column's header is ``P``, the only one that the reference keeps as text; others underflow.
+    effect_kind_given
+        The user said what the effects are: the file-wide check does not contradict.
     """
 
     trait: str
@@ -77,6 +80,7 @@ class HarmoniseSpec:
     standardised: bool = False
     compat: str | None = None
     p_as_text: bool = True
+    effect_kind_given: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (("scale", SCALES), ("ambiguous", AMBIGUOUS), ("compat", COMPAT)):
@@ -94,7 +98,7 @@ class HarmoniseSpec:
         return rules_for(self.compat)
 
     def meaning(self, rule: Rule) -> str:
-        """A rule's meaning with this spec's thresholds filled in."""
+        """Return a rule's meaning with this spec's thresholds filled in."""
         return rule.meaning.format(**{f.name: getattr(self, f.name) for f in fields(self)})
 
 
@@ -116,7 +120,7 @@ class Counters:
 
     @classmethod
     def zero(cls, spec: HarmoniseSpec) -> Counters:
-        """The neutral element of addition for a spec's rules."""
+        """Return the neutral element of addition for a spec's rules."""
         return cls(np.zeros((len(spec.rules), 2), np.int64))
 
     def __add__(self, other: Counters) -> Counters:
@@ -154,7 +158,7 @@ class Harmonised:
     eaf, maf, info, neglog10p
         Frequency of a1 in the GWAS; the reference's MAF; imputation quality; −log10 p.
     a1, a2
-        The reference's alleles (object arrays).
+        The reference's alleles (Arrow text).
     counters
         Additive counts.
     """
@@ -174,9 +178,21 @@ class Harmonised:
     maf: Floats
     info: Floats
     neglog10p: Floats
-    a1: NDArray[np.object_]
-    a2: NDArray[np.object_]
+    a1: pa.Array
+    a2: pa.Array
     counters: Counters
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """All rows as an Arrow batch (not finite → null): z, n, beta, se, …, a1, a2, rule, repairs, keep…."""
+        numbers = {
+            name: pa.array(values, mask=~np.isfinite(values))
+            for name in ("z", "n", "beta", "se", "eaf", "maf", "info", "neglog10p")
+            for values in (getattr(self, name),)
+        }
+        flags = ("rule", "rule_ldsc", "rule_per_snp", "repairs", "keep", "keep_ldsc", "keep_per_snp")
+        return pa.RecordBatch.from_pydict(
+            {**numbers, "a1": self.a1, "a2": self.a2, **{name: pa.array(getattr(self, name)) for name in flags}}
+        )
 
 
 def qc_rows(counters: Counters, spec: HarmoniseSpec) -> list[dict[str, Any]]:

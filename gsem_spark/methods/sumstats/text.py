@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -33,9 +33,10 @@ def as_text(values: object, rows: int) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):  # no chunk at all
         return pa.nulls(rows, pa.string())
     if isinstance(values, pa.Array):
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        return values if pa.types.is_string(values.type) else pc.cast(values, pa.string())
+        column: Any = values
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
     return pa.array(values, pa.string(), from_pandas=True)
 
 
@@ -56,11 +57,12 @@ def as_bools(values: object, rows: int) -> NDArray[np.bool_] | None:
     if isinstance(values, pa.ChunkedArray | pa.Array):
         flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         return np.array(pc.fill_null(flat, False).to_numpy(zero_copy_only=False), np.bool_)
-    return np.array([v is True or v is np.True_ for v in values] if np.asarray(values).dtype == object else values, np.bool_)  # type: ignore[union-attr, attr-defined]
+    plain = np.asarray(values)
+    return np.array([v is not None and v == 1 for v in plain] if plain.dtype == object else plain, np.bool_)
 
 
 def without_missing(text: pa.Array, missing: tuple[str, ...] = MISSING) -> pa.Array:
-    """The column with missing marks as nulls."""
+    """Return the column with missing marks as nulls."""
     if text.null_count == len(text):
         return text
     marked = pc.is_in(text, value_set=pa.array(missing, pa.string()))
@@ -92,7 +94,7 @@ def parse_floats(text: pa.Array, missing: tuple[str, ...] = MISSING) -> tuple[Fl
 
 def to_float(text: str) -> float:
     """One number by the same grammar as :func:`parse_floats`; NaN when it is none."""
-    return parse_floats(pa.array([text], pa.string()))[0][0].item()
+    return float(parse_floats(pa.array([text], pa.string()))[0][0])
 
 
 def neglog10_of_text(text: str) -> float:

@@ -1,0 +1,311 @@
+"""One verb a step: ``init``, ``load-references``, ``munge``, ``ldsc``, ``common-factor``, ``gwas``, ``report``, ``simulate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from gsem_spark.cli import display
+from gsem_spark.cli.app import app, out, show_warning
+from gsem_spark.cli.options import QuietOption, TraitsOption, WorkspaceArgument, open_workspace
+from gsem_spark.cli.options import progress as progress_of
+from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.methods.ldsc.covstruct import CovStruct
+    from gsem_spark.steps.gwas import Run
+    from gsem_spark.steps.step import Report
+    from gsem_spark.steps.traits import Trait
+
+PanelOption = Annotated[str, typer.Option("--panel", help="Name of the LD-score panel.")]
+CovOption = Annotated[str | None, typer.Option("--covstruct", metavar="ID", help="Covariance structure; that of the last ldsc run by default.")]
+EstimationOption = Annotated[str, typer.Option("--estimation", help="DWLS or ML.")]
+
+
+@app.command()
+def init(
+    workspace: WorkspaceArgument,
+    format: Annotated[str, typer.Option("--format", "-f", help="delta, or parquet where Delta cannot be had.")] = "delta",
+) -> None:
+    """Make a workspace: the folder (or catalog.schema) that will hold all tables.
+
+    Writes a marker file; a workspace that is there already is left as it is.
+
+    Example: [bold]gsem-spark init my_study[/bold]
+    """
+    from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.session import start_session
+
+    made = Workspace.create(workspace, format, start_session(delta=format != "parquet"))  # type: ignore[arg-type] # checked there
+    out.print(f"workspace {made.location} ({made.format})", highlight=False)
+
+
+@app.command("load-references")
+def load_references(
+    workspace: WorkspaceArgument,
+    variants: Annotated[str | None, typer.Option("--variants", metavar="FILE", help="Variant reference: SNP A1 A2 [CHR BP MAF].")] = None,
+    ld_scores: Annotated[str | None, typer.Option("--ld-scores", metavar="FOLDER", help="1.l2.ldscore.gz …, 1.l2.M_5_50 ….")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", metavar="FOLDER", help="LD scores of the weights, when elsewhere.")] = None,
+    hm3: Annotated[str | None, typer.Option("--hm3", metavar="FILE", help="HapMap 3 list: SNP A1 A2.")] = None,
+    panel: PanelOption = "eur",
+    quiet: QuietOption = False,
+) -> None:
+    """Load a variant reference and the LD scores of an ancestry panel.
+
+    Reads text files. Writes the tables reference_variants and ld_scores.
+
+    Example: [bold]gsem-spark load-references my_study --variants ref.txt --ld-scores eur_w_ld_chr --hm3 w_hm3.snplist[/bold]
+    """
+    from gsem_spark.steps.references import load_references as load
+
+    _print_reports(load(open_workspace(workspace), variants, ld_scores, weights, panel, hm3=hm3, progress=progress_of(quiet)))
+
+
+@app.command()
+def munge(
+    workspace: WorkspaceArgument,
+    trait: Annotated[
+        list[str] | None,
+        typer.Option("--trait", "-t", metavar="KEY=VALUE,…", help="name, file, scale, n, sample_prevalence, population_prevalence, columns.ROLE."),
+    ] = None,
+    study: Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Take the traits from a study file.")] = None,
+    info_min: Annotated[float, typer.Option("--info-min", help="Lowest imputation quality.")] = PER_SNP_INFO_MIN,
+    maf_min: Annotated[float, typer.Option("--maf-min", help="Lowest minor allele frequency.")] = PER_SNP_MAF_MIN,
+    ambiguous: Annotated[str, typer.Option("--ambiguous", help="Strand-ambiguous variants: keep or drop.")] = "keep",
+    indels: Annotated[bool, typer.Option("--indels/--no-indels", help="Keep insertions and deletions.")] = False,
+    compat: Annotated[str | None, typer.Option("--compat", help="genomicsem: the reference's rules, quirks included.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Read raw GWAS files, harmonise them to the variant reference, and keep what every rule did.
+
+    Reads raw files and reference_variants. Writes the tables sumstats, traits, qc_log and rejects.
+
+    Example: [bold]gsem-spark munge my_study --trait name=MDD,file=mdd.tsv.gz,scale=logistic,n=500000,columns.snp=MarkerID[/bold]
+    """
+    from gsem_spark.steps.ingest import munge as run
+
+    traits = [parse_trait(text) for text in trait or []]
+    if study is not None:
+        from gsem_spark.study import load_study
+
+        traits += load_study(study).traits
+    if not traits:
+        raise ConfigError("no trait given", remedy="gsem-spark munge WORKSPACE --trait name=A,file=a.tsv.gz, or --study STUDY.yaml")
+    settings: dict[str, Any] = {"ambiguous": ambiguous, "indels": indels, "compat": compat}
+    _print_reports([run(open_workspace(workspace), traits, info_min, maf_min, **settings, progress=progress_of(quiet))])
+
+
+@app.command()
+def ldsc(
+    workspace: WorkspaceArgument,
+    traits: TraitsOption = None,
+    n_blocks: Annotated[int, typer.Option("--n-blocks", help="Jackknife blocks.")] = 200,
+    panel: Annotated[str | None, typer.Option("--panel", help="LD-score panel; the only one by default.")] = None,
+    save: Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Also write S, V, I … as CSV and an ldsc-style log.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Estimate heritabilities, genetic covariances and intercepts by LD score regression.
+
+    Reads sumstats, traits and ld_scores. Writes the tables ldsc_blocks and covstructs; prints h2 and rg.
+
+    Example: [bold]gsem-spark ldsc my_study --traits MDD,ANX,NEU --out ldsc[/bold]
+    """
+    from gsem_spark.steps.ldsc import ldsc as run
+    from gsem_spark.steps.references import panel_version
+
+    ws = open_workspace(workspace)
+    names = _names(traits) or _all_traits(ws)
+    cov = run(ws, names, n_blocks, panel=panel_version(ws, panel)[0], progress=progress_of(quiet))
+    print_cov(cov)
+    if save is not None:
+        from gsem_spark.methods.ldsc.report import ldsc_report
+
+        cov.to_csv(save)
+        (save / "ldsc.log").write_text(ldsc_report(cov), encoding="utf-8")
+        out.print(f"matrices and log: {save}", highlight=False)
+
+
+@app.command("common-factor")
+def common_factor(
+    workspace: WorkspaceArgument,
+    traits: TraitsOption = None,
+    covstruct: CovOption = None,
+    estimation: EstimationOption = "DWLS",
+    identification: Annotated[str, typer.Option("--identification", help="unit_variance or marker.")] = "unit_variance",
+) -> None:
+    """Fit one factor behind the traits and print estimates, standard errors and fit indices.
+
+    Reads covstructs. Writes the table fits.
+
+    Example: [bold]gsem-spark common-factor my_study --traits MDD,ANX,NEU[/bold]
+    """
+    from gsem_spark.steps.fit import common_factor as run
+
+    ws = open_workspace(workspace)
+    fit = run(_cov(ws, covstruct, traits), estimation, identification, ws)  # type: ignore[arg-type] # checked by the step
+    out.print(fit.summary(), markup=False, highlight=False)
+
+
+@app.command("common-factor-gwas")
+@app.command("gwas")
+def gwas(
+    workspace: WorkspaceArgument,
+    traits: TraitsOption = None,
+    covstruct: CovOption = None,
+    gc: Annotated[str, typer.Option("--gc", help="Correction of SEs by the LDSC intercepts: standard, conserv or none.")] = "standard",
+    estimation: EstimationOption = "DWLS",
+    snp_se: Annotated[float, typer.Option("--snp-se", help="Standard error given to the SNP's variance.")] = SNP_SE,
+    quiet: QuietOption = False,
+) -> None:
+    """Test every SNP on the common factor, and for heterogeneity between the traits (Q_SNP).
+
+    Reads sumstats and covstructs. Writes the tables gwas_panel, gwas_results and loci. Goes on where it was interrupted.
+
+    Example: [bold]gsem-spark gwas my_study --gc standard[/bold]
+    """
+    from gsem_spark.steps.gwas import common_factor_gwas as run
+
+    ws = open_workspace(workspace)
+    cov = _cov(ws, covstruct, traits)
+    done = run(ws, cov, gc, estimation=estimation, snp_se=snp_se, progress=progress_of(quiet))  # type: ignore[arg-type] # checked there
+    _print_reports([done.report])
+    print_run(done)
+
+
+@app.command()
+def report(
+    workspace: WorkspaceArgument,
+    run: Annotated[str | None, typer.Option("--run", help="GWAS run; the last one by default.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the HTML report of a GWAS run: one file without links to the network.
+
+    Reads the run's tables. Writes a report folder in the workspace.
+
+    Example: [bold]gsem-spark report my_study[/bold]
+    """
+    from gsem_spark.steps.gwas import GwasStep
+    from gsem_spark.steps.report import report as write
+
+    ws = open_workspace(workspace)
+    with progress_of(quiet).stage("report"):
+        path = write(ws, run_of(ws, _last(ws, GwasStep.name, run, "gsem-spark gwas")))
+    out.print(f"report: {path}", highlight=False)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
+    design: Annotated[str | None, typer.Option("--design", help="demo, three, or a YAML file of settings.")] = None,
+    ld_scores: Annotated[Path | None, typer.Option("--ld-scores", metavar="FOLDER", help="A real panel instead of a simulated one.")] = None,
+    n_snps: Annotated[int | None, typer.Option("--n-snps", help="Number of SNPs.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all draws.")] = None,
+    dirty: Annotated[bool | None, typer.Option("--dirty/--clean", help="With or without the usual faults of raw files.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a simulated set that is there.")] = False,
+) -> None:
+    """Simulate raw GWAS files of several traits with a known truth; by default a set like the demo's.
+
+    Reads LD scores when given. Writes FOLDER/raw (GWAS, references, truth.json) and FOLDER/ld. Needs no Spark.
+
+    Example: [bold]gsem-spark simulate my_set --design three --n-snps 50000 --seed 7[/bold]
+    """
+    from gsem_spark.steps.simulate import simulate as run
+
+    truth = run(folder, design=design, ld_scores=ld_scores, n_snps=n_snps, seed=seed, dirty=dirty, overwrite=overwrite)
+    rows = [(name, kind, truth.N[i], truth.S[i, i], truth.files[name]) for i, (name, kind) in enumerate(zip(truth.names, truth.kinds, strict=True))]
+    out.print(display.table(f"{folder}", ["trait", "format", "N", "h2", "file"], rows, right=["N", "h2"]))
+
+
+def parse_trait(text: str) -> Trait:
+    """Read ``name=A,file=a.tsv.gz,scale=logistic,columns.snp=ID``; a :class:`ConfigError` names what is wrong."""
+    from pydantic import ValidationError
+
+    from gsem_spark.steps.traits import Trait
+    from gsem_spark.study.source import model_keys, problems_of
+
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"{part!r} is not of the form key=value", where=f"--trait {text}", remedy="--trait name=A,file=a.tsv.gz,scale=linear")
+        if key.strip().startswith("columns."):
+            given.setdefault("columns", {})[key.strip().removeprefix("columns.")] = value
+        else:
+            given[key.strip()] = value if key.strip() in ("name", "file") else yaml.safe_load(value)
+    try:
+        return Trait.model_validate(given)
+    except ValidationError as error:
+        problems = problems_of(error, lambda loc: model_keys(Trait, loc))
+        raise ConfigError("; ".join(p.what for p in problems), where=f"--trait {text}", remedy=problems[0].remedy) from None
+
+
+def print_cov(cov: CovStruct) -> None:
+    """Print heritabilities and genetic correlations."""
+    h2 = cov.h2()
+    shown = [c for c in ("trait", "h2", "se", "z", "scale", "intercept", "intercept_se", "mean_chisq", "lambda_gc", "n_snps") if c in h2]
+    out.print(display.frame("heritability", h2[shown]))
+    if cov.k > 1:
+        out.print(display.frame("genetic correlation", cov.rg()[["trait_1", "trait_2", "rg", "se", "z", "p"]]))
+    for text in cov.warnings:
+        show_warning(text)
+
+
+def print_run(run: Run) -> None:
+    """Print a GWAS run's figures and its loci."""
+    s = run.summary
+    known = [("λGC", s.get("lambda_gc")), ("mean χ²", s.get("mean_chisq")), ("effective N", s.get("effective_n")), ("SNPs p < 5e-8", s.get("factor_hits"))]
+    status = ", ".join(f"{name} {n:,}" for name, n in s.get("status", {}).items())
+    out.print(display.table(f"run {run.run_id}", ["figure", "value"], [*known, ("fits", status)]))
+
+
+def run_of(ws: Workspace, run_id: str) -> Run:
+    """A finished GWAS run by its id."""
+    from gsem_spark.steps.gwas import Run
+    from gsem_spark.steps.step import Report
+
+    entry = ws.runs.last(run_id)
+    if entry is None or entry.status not in ("done", "empty"):
+        raise DataError(f"there is no finished run {run_id!r}", where=ws.location, remedy=f"gsem-spark runs {ws.location}")
+    return Run(ws, Report(entry.step, run_id, "skipped", entry.rows, 0.0, entry.summary, entry.warnings))
+
+
+def _cov(ws: Workspace, covstruct: str | None, traits: str | None) -> CovStruct:
+    from gsem_spark.steps.ldsc import LdscStep, read_covstruct
+
+    cov = read_covstruct(ws, _last(ws, LdscStep.name, covstruct, "gsem-spark ldsc"))
+    names = _names(traits)
+    return cov.subset(names) if names else cov
+
+
+def _last(ws: Workspace, step: str, chosen: str | None, verb: str) -> str:
+    if chosen is not None:
+        return chosen
+    done = [e for e in ws.runs.of_step(step) if e.status == "done"]
+    if not done:
+        raise DataError(f"there is no finished run of {step}", where=ws.location, remedy=f"{verb} {ws.location}")
+    return done[-1].run_id
+
+
+def _names(traits: str | None) -> list[str]:
+    return [name.strip() for name in (traits or "").split(",") if name.strip()]
+
+
+def _all_traits(ws: Workspace) -> list[str]:
+    names = sorted(r["trait"] for r in ws.read("traits").select("trait").collect())
+    if not names:
+        raise DataError("no trait has been munged", where=ws.location, remedy="gsem-spark munge WORKSPACE --trait …")
+    return names
+
+
+def _print_reports(reports: Iterable[Report]) -> None:
+    reports = list(reports)
+    rows = [(r.step, r.status, r.rows, r.seconds) for r in reports]
+    out.print(display.table("", ["step", "status", "rows", "seconds"], rows, right=["rows", "seconds"]))
+    for text in dict.fromkeys(w for r in reports for w in r.warnings):
+        show_warning(text)

@@ -1,0 +1,158 @@
+"""Fit the common factor model to a covariance structure and keep the fit. Small, so all of it happens on the driver.
+
+Spark is imported only when a workspace is involved: without one, :func:`common_factor` is the pure function of
+:mod:`gsem_spark.methods.sem`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError
+
+from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.sem import commonfactor
+from gsem_spark.methods.sem.fit import Fit
+from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.workspace import Workspace
+
+
+class FitConfig(StepConfig):
+    """Settings of a common factor fit."""
+
+    traits: tuple[str, ...] = Field(min_length=2, description="traits of the model, in the order of its matrices")
+    estimation: Literal["DWLS", "ML"] = Field("DWLS", description="diagonally weighted least squares or maximum likelihood")
+    identification: Literal["unit_variance", "marker"] = Field(
+        "unit_variance", description="what fixes the factor's scale: a variance of 1, or a first loading of 1"
+    )
+
+
+class FitStep(Step[FitConfig]):
+    """Fit the common factor model to a covariance structure and keep it in ``fits``."""
+
+    name: ClassVar[str] = "common_factor"
+    reads: ClassVar[tuple[str, ...]] = ("covstructs",)
+    writes: ClassVar[tuple[str, ...]] = ("covstructs", "fits")
+
+    def __init__(self, config: FitConfig, cov: CovStruct) -> None:
+        super().__init__(config)
+        self.cov = cov
+
+    @cached_property
+    def part(self) -> CovStruct:
+        """The structure of the config's traits."""
+        return self.cov if self.cov.traits == self.config.traits else self.cov.subset(self.config.traits)
+
+    @cached_property
+    def fit(self) -> Fit:
+        """The fit itself, made when first asked for; the same bytes every time."""
+        return commonfactor.common_factor(self.part, self.config.estimation, self.config.identification)
+
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Return the structure's content hash; a :class:`ModelError` names traits that it does not have."""
+        return {"covstruct": self.part.fingerprint()}
+
+    def is_present(self, ws: Workspace, run_id: str) -> bool:
+        """Whether the fit is in ``fits``."""
+        return not ws.read("fits").where(f"fit_id = '{run_id}'").isEmpty()
+
+    def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
+        """Fit, and commit the fit with the structure that it rests on."""
+        with progress.stage("common factor"):
+            fit = self.fit
+        covstruct = _keep_covstruct(ws, self.part)
+        ws.replace("fits", ws.frame("fits", [fit_row(fit, plan.run_id, covstruct)]), {"fit_id": plan.run_id},
+                   metadata={"run_id": plan.run_id})
+        summary = {"status": fit.status, **{name: fit.indices[name] for name in ("chisq", "df", "cfi", "srmr")}}
+        return Outcome(1, summary={k: _finite(v) for k, v in summary.items()}, warnings=fit.messages)
+
+
+def common_factor(
+    cov: CovStruct,
+    estimation: Literal["DWLS", "ML"] = "DWLS",
+    identification: Literal["unit_variance", "marker"] = "unit_variance",
+    ws: Workspace | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Fit:
+    """Fit the common factor model to all traits of a covariance structure.
+
+    Parameters
+    ----------
+    cov
+        At least two traits; ``cov.subset([...])`` chooses some.
+    estimation
+        ``DWLS`` (weights 1 / diag(V)) or ``ML``; sandwich standard errors from all of V either way.
+    identification
+        ``unit_variance`` (factor variance 1) or ``marker`` (first loading 1).
+    ws
+        Where to keep the fit (table ``fits``); by default it is only returned, and no Spark is needed.
+    progress
+        Where to show progress; silent by default.
+
+    Returns
+    -------
+    Fit
+        ``.parameters``, ``.indices``, ``.implied``, ``.status``, ``.messages``, ``.summary()``.
+
+    Raises
+    ------
+    ModelError
+        For fewer than two traits, or matrices that no model can be fitted to.
+    ConfigError
+        For an unknown estimation or identification.
+    """
+    if ws is None:
+        return commonfactor.common_factor(cov, estimation, identification)
+    model = commonfactor.common_factor_model(cov.traits, identification)
+    try:
+        config = FitConfig(traits=model.observed, estimation=estimation, identification=identification)
+    except ValidationError as error:
+        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors())
+        raise ConfigError(what, where="common_factor") from None
+    step = FitStep(config, cov)
+    step.run(ws, progress)
+    return step.fit
+
+
+def fit_row(fit: Fit, fit_id: str, covstruct_id: str) -> dict[str, Any]:
+    """Make a fit a row of ``fits``: its tables for queries, and the whole of it to be read back."""
+    record = fit.to_dict()
+    return {
+        "fit_id": fit_id, "covstruct_id": covstruct_id, "model": fit.model.syntax, "estimation": fit.estimation,
+        "parameters": json.dumps(record["parameters"]), "indices": json.dumps(record["indices"]),
+        "messages": list(fit.messages), "fit": json.dumps(record, allow_nan=False),
+    }
+
+
+def read_fit(ws: Workspace, fit_id: str) -> Fit:
+    """Read one fit of ``fits``; a :class:`DataError` says when there is none of that id."""
+    from pyspark.sql import functions as F
+
+    row = ws.read("fits").where(F.col("fit_id") == fit_id).first()
+    if row is None:
+        raise DataError(f"there is no fit {fit_id!r}", where="table fits", remedy="run common_factor with this workspace first")
+    return Fit.from_json(row["fit"])
+
+
+def _keep_covstruct(ws: Workspace, cov: CovStruct) -> str:
+    """Keep the structure beside the fit, under its identity by content, and return that."""
+    from pyspark.sql import functions as F
+
+    from gsem_spark.steps.gwas import covstruct_id
+    from gsem_spark.steps.ldsc import covstruct_row
+
+    identity = covstruct_id(cov)
+    if ws.read("covstructs").where(F.col("covstruct_id") == identity).isEmpty():
+        ws.replace("covstructs", ws.frame("covstructs", [covstruct_row(cov, identity)]), {"covstruct_id": identity})
+    return identity
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value

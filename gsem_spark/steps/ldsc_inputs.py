@@ -1,0 +1,119 @@
+"""What an LDSC run is given: settings, traits and LD-score panel, each with the version that its results depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+from pyspark.sql import functions as F
+
+from gsem_spark.errors import DataError
+from gsem_spark.steps.step import StepConfig
+from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.workspace import Workspace
+
+
+class LdscConfig(StepConfig):
+    """Settings of LD score regression."""
+
+    traits: tuple[str, ...] = Field(min_length=1, description="trait names; their order is that of every matrix")
+    panel: str = Field("eur", description="LD-score panel")
+    n_blocks: int = Field(200, ge=2, description="jackknife blocks; raised to (k+1)(k+2)/2+1 for more than 18 traits")
+    chisq_max: float | None = Field(None, gt=0, description="leave out SNPs above it; default max(0.001 max N, 80) per trait")
+    chromosomes: Literal["odd", "even"] | tuple[int, ...] | None = Field(None, description="chromosomes used; all by default")
+    info_min: float = Field(LDSC_INFO_MIN, ge=0, description="lowest imputation quality, where the file has one")
+    maf_min: float = Field(LDSC_MAF_MIN, ge=0, le=0.5, description="lowest minor allele frequency in the GWAS, else reference")
+    sample_prevalence: dict[str, float | None] = Field(default_factory=dict, description="overrides the traits table")
+    population_prevalence: dict[str, float | None] = Field(default_factory=dict, description="overrides the traits table")
+
+    @field_validator("traits")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = sorted({t for t in value if value.count(t) > 1})
+        if repeated:
+            raise ValueError(f"traits named twice: {', '.join(repeated)}")
+        return value
+
+    @field_validator("chromosomes")
+    @classmethod
+    def _sorted(cls, value: Literal["odd", "even"] | tuple[int, ...] | None) -> Literal["odd", "even"] | tuple[int, ...] | None:
+        if isinstance(value, tuple):
+            if not value:
+                raise ValueError("an empty list selects no chromosome; leave it out to use all")
+            return tuple(sorted(set(value)))
+        return value
+
+
+@dataclass(frozen=True)
+class TraitSource:
+    """What the ``traits`` table says of one trait."""
+
+    name: str
+    file_id: str
+    sample_prevalence: float
+    population_prevalence: float
+    reference_rules: bool
+    """Munged under ``compat="genomicsem"``: munge has applied the reference's INFO and MAF rules, so no reader's filter."""
+
+
+def trait_sources(ws: Workspace, config: LdscConfig) -> list[TraitSource]:
+    """Look the traits up, in the order of the config."""
+    rows = {row["trait"]: row for row in ws.read("traits").where(F.col("trait").isin(list(config.traits))).collect()}
+    absent = [t for t in config.traits if t not in rows]
+    if absent:
+        known = sorted(row["trait"] for row in ws.read("traits").select("trait").collect())
+        raise DataError(
+            f"no munged summary statistics of {', '.join(absent)}; there are {', '.join(known) or 'none'}", where="table traits",
+            remedy="run munge for these traits first",
+        )
+    return [
+        TraitSource(
+            t, rows[t]["file_id"], _prevalence(config.sample_prevalence, t, rows[t]["sample_prevalence"]),
+            _prevalence(config.population_prevalence, t, rows[t]["population_prevalence"]),
+            json.loads(rows[t]["settings"] or "{}").get("compat") == "genomicsem",
+        )
+        for t in config.traits
+    ]
+
+
+def _prevalence(given: Mapping[str, float | None], trait: str, stored: float | None) -> float:
+    value = given.get(trait) if trait in given else stored
+    return np.nan if value is None else float(value)
+
+
+def panel_version(ws: Workspace, panel: str) -> str:
+    """Content hash of an LD-score panel: the same rows give the same hash, whatever files and order they stand in."""
+    rows = ws.read("ld_scores").where(F.col("panel") == panel)
+    columns = ("snp", "chr", "ord", "l2", "wld", "m")
+    got = rows.agg(F.count("*").alias("n"), F.bit_xor(F.xxhash64(*columns)).alias("hash")).first()
+    if got is None or got["n"] == 0:
+        known = sorted(row["panel"] for row in ws.read("ld_scores").select("panel").distinct().collect())
+        raise DataError(f"no LD scores of panel {panel!r}; there are {', '.join(known) or 'none'}", where="table ld_scores",
+                        remedy="load them first: gs.load_references(ws, ld_scores=..., panel=...)")
+    return f"{got['n']}:{got['hash'] & (2**64 - 1):016x}"
+
+
+def panel_rows(ws: Workspace, config: LdscConfig) -> DataFrame:
+    """LD scores of the panel on the chosen chromosomes."""
+    rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
+    if config.chromosomes == "odd":
+        return rows.where(F.col("chr") % 2 == 1)
+    if config.chromosomes == "even":
+        return rows.where(F.col("chr") % 2 == 0)
+    return rows if config.chromosomes is None else rows.where(F.col("chr").isin(list(config.chromosomes)))
+
+
+def panel_m(ws: Workspace, config: LdscConfig) -> float:
+    """SNPs that the LD scores of the chosen chromosomes stand for."""
+    by_chromosome = panel_rows(ws, config).groupBy("chr").agg(F.max("m").alias("m")).collect()
+    if not by_chromosome:
+        raise DataError(f"panel {config.panel!r} has no LD scores on chromosomes {config.chromosomes}", where="table ld_scores")
+    return float(sum(row["m"] for row in sorted(by_chromosome, key=lambda row: row["chr"])))

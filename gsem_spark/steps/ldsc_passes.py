@@ -1,0 +1,278 @@
+"""Block sums on the executors: one join, two mapped passes over its chunks, and the table that keeps what they give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import functions as F
+
+from gsem_spark.errors import DataError
+from gsem_spark.methods.ldsc.arrays import chisq_limit
+from gsem_spark.methods.ldsc.blocks import PairBlocks, PairTotals, collect_blocks, plan_second_pass
+from gsem_spark.methods.ldsc.regression import (
+    BLOCK_SUMS,
+    CHUNK_SNPS,
+    MEDIAN_BINS,
+    PAIR_SUMS,
+    FirstPass,
+    PassPlan,
+    SecondPass,
+    TraitRows,
+    first_pass,
+    second_pass,
+    split_chunk,
+)
+from gsem_spark.steps.ldsc_inputs import LdscConfig, TraitSource, panel_rows
+from gsem_spark.steps.progress import Progress
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.workspace import Workspace
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+PAIRS_PER_PASS: Final = 5000
+"""Pairs whose block sums are made in one go: bounds what the driver holds to some hundred MB whatever the number of traits."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Block sums of one pair with what is kept beside them."""
+
+    names: tuple[str, str]
+    blocks: PairBlocks
+    figures: Mapping[str, Any]
+
+
+def joined_rows(ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource]) -> DataFrame:
+    """Rows of all traits with their LD scores, whole chunks side by side: chunk, trait (number), ord, z, n, l2, wld."""
+    names = [s.name for s in sources]
+    frequency = F.coalesce(F.least("eaf", 1.0 - F.col("eaf")), F.col("maf"))
+    usable = (F.col("info").isNull() | (F.col("info") >= config.info_min)) & (frequency.isNull() | (frequency >= config.maf_min))
+    exempt = [s.name for s in sources if s.reference_rules]
+    if exempt:
+        usable = usable | F.col("trait").isin(exempt)
+    rows = (
+        ws.read("sumstats")
+        .where(F.col("trait").isin(names) & F.col("z").isNotNull() & F.col("n").isNotNull() & usable)
+        .select("snp", (F.array_position(F.array(*map(F.lit, names)), F.col("trait")) - 1).cast("int").alias("trait"), "z", "n")
+    )
+    scores = panel_rows(ws, config).select("snp", "ord", "l2", "wld")
+    # A hash join of two shuffled sides: sorting a million names per trait for a merge join costs more than the join.
+    joined = rows.join(scores.hint("shuffle_hash"), "snp")
+    chunk = F.expr(f"cast(ord div {CHUNK_SNPS} as int)").alias("chunk")
+    chunked = joined.select(chunk, "trait", "ord", "z", "n", "l2", "wld")
+    parts = int(ws.spark.conf.get("spark.sql.shuffle.partitions", "200"))
+    # Never more than about 50 MB a partition: one trait's part of a panel is at most that.
+    placed = chunked.repartition(len(names), "chunk") if len(names) > parts else chunked.repartition("chunk")
+    return placed.sortWithinPartitions("chunk")
+
+
+def packed_chunks(rows: DataFrame, n_traits: int) -> DataFrame:
+    """One row a chunk: the chunk's rows in their total order as bytes, read from the JVM once and kept for both passes."""
+
+    def mapper(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for chunk, trait, table in chunks_of(batches):
+            yield _packed(chunk, trait, table, n_traits)
+
+    return rows.mapInArrow(mapper, _PACKED_SCHEMA)
+
+
+def make_blocks(
+    ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource], pairs: Sequence[tuple[int, int]], M: float, n_blocks: int,
+    progress: Progress,
+) -> list[PairResult] | None:
+    """Compute the block sums of pairs of traits (numbers in ``sources``); None when no SNP is there at all."""
+    # Traits by name, so that a pair's sums are the same bits in whatever order a structure lists its traits.
+    used = sorted({t for pair in pairs for t in pair}, key=lambda t: sources[t].name)
+    chosen = [sources[t] for t in used]
+    names = [s.name for s in chosen]
+    local = np.array([sorted((used.index(i), used.index(j))) for i, j in pairs], dtype=np.int64)
+    chunks = packed_chunks(joined_rows(ws, config, chosen), len(names)).persist()
+    try:
+        with progress.stage("LDSC: joining summary statistics and LD scores", unit="rows") as stage:
+            rows, max_n = _sizes(chunks, len(names))
+            stage.advance(float(rows.sum()))
+        if not rows.any():
+            return None
+        _none_missing(names, rows)
+        limits = np.array([chisq_limit(n, config.chisq_max) for n in max_n.tolist()])
+        out: list[PairResult] = []
+        for start in range(0, len(local), PAIRS_PER_PASS):
+            part = local[start : start + PAIRS_PER_PASS]
+            with progress.stage("LDSC: weights and block boundaries", total=len(part), unit="pairs") as stage:
+                plan, totals = plan_second_pass(_run_first(chunks, part, limits), part, names, M, n_blocks)
+                stage.advance(len(part))
+            with progress.stage("LDSC: block sums", total=len(part), unit="pairs") as stage:
+                made = collect_blocks(_run_second(chunks, plan, limits), plan, totals)
+                stage.advance(len(part))
+            for (i, j), blocks in zip(part.tolist(), made, strict=True):
+                figures = {} if i != j else {
+                    "n_merged": int(rows[i]), "chisq_max": float(limits[i]), "snps_removed": int(rows[i] - totals.bins[i].sum()),
+                }
+                out.append(PairResult((names[i], names[j]), blocks, figures))
+        return out
+    finally:
+        chunks.unpersist()
+
+
+def _sizes(chunks: DataFrame, n_traits: int) -> tuple[Ints, Floats]:
+    """Rows and largest N of each trait; this job also fills the cache."""
+    rows, max_n = np.zeros(n_traits, dtype=np.int64), np.zeros(n_traits)
+    for _, in_chunk, largest in _arrays(chunks.select("chunk", "rows", "max_n").toArrow()):
+        rows += in_chunk
+        np.maximum(max_n, largest, out=max_n)
+    return rows, max_n
+
+
+def _none_missing(names: Sequence[str], rows: Ints) -> None:
+    absent = [name for name, n in zip(names, rows, strict=True) if n == 0]
+    if absent:
+        raise DataError(f"no SNP with a Z-score, a sample size and LD scores in {', '.join(absent)}", where="table sumstats",
+                        remedy="check that SNP names are rsIDs and that the file has a sample size (or give n)")
+
+
+_PACKED_SCHEMA: Final = "chunk int, rows array<bigint>, max_n array<double>, ord binary, z binary, n binary, l2 binary, wld binary"
+_FIRST_SCHEMA: Final = "chunk int, count array<bigint>, sums array<double>, bins array<bigint>"
+_SECOND_SCHEMA: Final = (
+    "chunk int, pair array<bigint>, block array<bigint>, count array<bigint>, sums array<double>, "
+    "middle_trait array<bigint>, middle array<double>"
+)
+
+
+def _run_first(chunks: DataFrame, pairs: Ints, limits: Floats) -> list[FirstPass]:
+    def mapper(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for chunk, traits in _unpacked(batches, limits):
+            done = first_pass(chunk, traits, pairs)
+            yield _batch(chunk, count=done.count, sums=done.sums, bins=done.bins)
+
+    got = chunks.mapInArrow(mapper, _FIRST_SCHEMA).toArrow()
+    return [
+        FirstPass(chunk, count, sums.reshape(-1, PAIR_SUMS), bins.reshape(-1, MEDIAN_BINS))
+        for chunk, count, sums, bins in _arrays(got)
+    ]
+
+
+def _run_second(chunks: DataFrame, plan: PassPlan, limits: Floats) -> list[SecondPass]:
+    def mapper(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for chunk, traits in _unpacked(batches, limits):
+            done = second_pass(chunk, traits, plan)
+            yield _batch(chunk, pair=done.pair, block=done.block, count=done.count, sums=done.sums,
+                         middle_trait=done.middle_trait, middle=done.middle)
+
+    got = chunks.mapInArrow(mapper, _SECOND_SCHEMA).toArrow()
+    return [
+        SecondPass(chunk, pair, block, count, sums.reshape(-1, BLOCK_SUMS), middle_trait, middle)
+        for chunk, pair, block, count, sums, middle_trait, middle in _arrays(got)
+    ]
+
+
+def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Ints, TraitRows]]:
+    """Cut a stream of batches that is sorted by chunk into chunks: number, trait of each row, rows in their total order."""
+    pending: list[pa.RecordBatch] = []
+    current: int | None = None
+    for batch in batches:
+        chunk = batch.column("chunk").to_numpy()
+        starts = np.flatnonzero(np.r_[True, chunk[1:] != chunk[:-1]]) if chunk.size else np.zeros(0, dtype=np.intp)
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), chunk.size], strict=True):
+            if current is not None and chunk[start] != current:
+                yield current, *_in_total_order(pending)
+                pending = []
+            current = int(chunk[start])
+            pending.append(batch.slice(start, end - start))
+    if current is not None:
+        yield current, *_in_total_order(pending)
+
+
+def _in_total_order(parts: Sequence[pa.RecordBatch]) -> tuple[Ints, TraitRows]:
+    """Sort a chunk's rows by trait, SNP and then the values themselves, so that arrival order leaves no trace."""
+    table = pa.Table.from_batches(parts)
+    trait, ord, z, n, l2, wld = (table.column(c).to_numpy() for c in ("trait", "ord", "z", "n", "l2", "wld"))
+    key = trait.astype(np.int64) * CHUNK_SNPS + ord % CHUNK_SNPS
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    if (ordered[1:] == ordered[:-1]).any():  # a SNP twice in one trait: its copies by their values
+        order = np.lexsort((n, z, key))
+    return trait[order].astype(np.int64), TraitRows(ord, z, n, l2, wld).take(order)
+
+
+def _packed(chunk: int, trait: Ints, rows: TraitRows, n_traits: int) -> pa.RecordBatch:
+    starts = np.searchsorted(trait, np.arange(n_traits + 1))
+    max_n = np.array([rows.n[i:j].max(initial=0.0) for i, j in pairwise(starts)])
+    sized = _batch(chunk, rows=np.diff(starts), max_n=max_n)
+    packed = [pa.array([np.ascontiguousarray(getattr(rows, name)).tobytes()], pa.binary()) for name in _PACKED]
+    return pa.RecordBatch.from_arrays([*sized.columns, *packed], names=[*sized.schema.names, *_PACKED])
+
+
+_PACKED: Final = ("ord", "z", "n", "l2", "wld")
+
+
+def _unpacked(batches: Iterable[pa.RecordBatch], limits: Floats) -> Iterator[tuple[int, list[TraitRows]]]:
+    """Chunks as :func:`packed_chunks` packed them, SNPs above their trait's chi-square limit left out."""
+    for batch in batches:
+        for row in range(batch.num_rows):
+            sizes = batch.column("rows")[row].values.to_numpy()
+            trait = np.repeat(np.arange(sizes.size), sizes)
+            columns = [
+                np.frombuffer(batch.column(name)[row].as_buffer(), dtype=np.int64 if name == "ord" else np.float64)
+                for name in _PACKED
+            ]
+            yield int(batch.column("chunk")[row].as_py()), split_chunk(trait, TraitRows(*columns), limits)
+
+
+def _batch(chunk: int, **columns: NDArray[Any]) -> pa.RecordBatch:
+    lists = {
+        name: pa.ListArray.from_arrays(pa.array([0, values.size], pa.int32()), pa.array(values.ravel()))
+        for name, values in columns.items()
+    }
+    return pa.RecordBatch.from_pydict({"chunk": pa.array([chunk], pa.int32()), **lists})
+
+
+def _arrays(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    for batch in table.to_batches():
+        for at in range(batch.num_rows):
+            lists = (column[at].values.to_numpy(zero_copy_only=False) for column in batch.columns[1:])
+            yield (int(batch.column(0)[at].as_py()), *lists)
+
+
+# --- block sums in the catalog -------------------------------------------------------------------------------------------------
+def stored_blocks(ws: Workspace, ids: Sequence[str], n_blocks: int) -> dict[str, PairResult]:
+    """Block sums that earlier runs left behind, by their id; incomplete ones do not count."""
+    if not ws.exists("ldsc_blocks"):
+        return {}
+    rows = ws.read("ldsc_blocks").where(F.col("blocks_id").isin(list(ids))).toPandas()
+    out = {}
+    for blocks_id, part in rows.groupby("blocks_id", sort=True):
+        if len(part) != n_blocks:
+            continue
+        ordered = part.sort_values("block")
+        beside = json.loads(ordered["pair"].iloc[0])
+        blocks = PairBlocks(
+            ordered["n_snps"].to_numpy(np.int64), np.array(ordered["xtx"].tolist()).reshape(-1, 2, 2),
+            np.array(ordered["xty"].tolist()), PairTotals.from_record(beside["totals"]),
+        )
+        out[str(blocks_id)] = PairResult((ordered["trait_1"].iloc[0], ordered["trait_2"].iloc[0]), blocks, beside["figures"])
+    return out
+
+
+def store_blocks(ws: Workspace, panel: str, results: Mapping[str, PairResult], run_id: str) -> None:
+    """Keep new block sums, all in one commit."""
+    rows = []
+    for blocks_id, result in results.items():
+        beside = json.dumps({"totals": result.blocks.totals.as_record(), "figures": result.figures})
+        for b in range(len(result.blocks.count)):
+            rows.append({
+                "blocks_id": blocks_id, "panel": panel, "trait_1": result.names[0], "trait_2": result.names[1], "block": b,
+                "n_snps": int(result.blocks.count[b]), "xtx": result.blocks.xtx[b].ravel().tolist(),
+                "xty": result.blocks.xty[b].tolist(), "pair": beside,
+            })
+    ws.replace("ldsc_blocks", ws.frame("ldsc_blocks", rows), [{"blocks_id": i} for i in results], metadata={"run_id": run_id})
