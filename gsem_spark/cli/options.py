@@ -20,7 +20,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. --set gwas.gc=conserv; may be repeated."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results, warnings and errors.")]
-TraitsOption = Annotated[str | None, typer.Option("--traits", metavar="A,B,C", help="Trait names, in the order of every matrix; all by default.")]
+TraitsOption = Annotated[
+    str | None, typer.Option("--traits", metavar="A,B,C", help="Trait names, in the order of every matrix; all by default.")
+]
 
 
 def open_workspace(location: str) -> Workspace:

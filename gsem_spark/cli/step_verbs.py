@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from gsem_spark.steps.traits import Trait
 
 PanelOption = Annotated[str, typer.Option("--panel", help="Name of the LD-score panel.")]
-CovOption = Annotated[str | None, typer.Option("--covstruct", metavar="ID", help="Covariance structure; that of the last ldsc run by default.")]
+CovOption = Annotated[
+    str | None, typer.Option("--covstruct", metavar="ID", help="Covariance structure; that of the last ldsc run by default.")
+]
 EstimationOption = Annotated[str, typer.Option("--estimation", help="DWLS or ML.")]
 
 
@@ -49,9 +51,15 @@ def init(
 @app.command("load-references")
 def load_references(
     workspace: WorkspaceArgument,
-    variants: Annotated[str | None, typer.Option("--variants", metavar="FILE", help="Variant reference: SNP A1 A2 [CHR BP MAF].")] = None,
-    ld_scores: Annotated[str | None, typer.Option("--ld-scores", metavar="FOLDER", help="1.l2.ldscore.gz …, 1.l2.M_5_50 ….")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", metavar="FOLDER", help="LD scores of the weights, when elsewhere.")] = None,
+    variants: Annotated[
+        str | None, typer.Option("--variants", metavar="FILE", help="Variant reference: SNP A1 A2 [CHR BP MAF].")
+    ] = None,
+    ld_scores: Annotated[
+        str | None, typer.Option("--ld-scores", metavar="FOLDER", help="1.l2.ldscore.gz …, 1.l2.M_5_50 ….")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="FOLDER", help="LD scores of the weights, when elsewhere.")
+    ] = None,
     hm3: Annotated[str | None, typer.Option("--hm3", metavar="FILE", help="HapMap 3 list: SNP A1 A2.")] = None,
     panel: PanelOption = "eur",
     quiet: QuietOption = False,
@@ -72,7 +80,12 @@ def munge(
     workspace: WorkspaceArgument,
     trait: Annotated[
         list[str] | None,
-        typer.Option("--trait", "-t", metavar="KEY=VALUE,…", help="name, file, scale, n, sample_prevalence, population_prevalence, columns.ROLE."),
+        typer.Option(
+            "--trait",
+            "-t",
+            metavar="KEY=VALUE,…",
+            help="name, file, scale, n, sample_prevalence, population_prevalence, columns.ROLE.",
+        ),
     ] = None,
     study: Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Take the traits from a study file.")] = None,
     info_min: Annotated[float, typer.Option("--info-min", help="Lowest imputation quality.")] = PER_SNP_INFO_MIN,
@@ -96,7 +109,9 @@ def munge(
 
         traits += load_study(study).traits
     if not traits:
-        raise ConfigError("no trait given", remedy="gsem-spark munge WORKSPACE --trait name=A,file=a.tsv.gz, or --study STUDY.yaml")
+        raise ConfigError(
+            "no trait given", remedy="gsem-spark munge WORKSPACE --trait name=A,file=a.tsv.gz, or --study STUDY.yaml"
+        )
     settings: dict[str, Any] = {"ambiguous": ambiguous, "indels": indels, "compat": compat}
     _print_reports([run(open_workspace(workspace), traits, info_min, maf_min, **settings, progress=progress_of(quiet))])
 
@@ -107,7 +122,9 @@ def ldsc(
     traits: TraitsOption = None,
     n_blocks: Annotated[int, typer.Option("--n-blocks", help="Jackknife blocks.")] = 200,
     panel: Annotated[str | None, typer.Option("--panel", help="LD-score panel; the only one by default.")] = None,
-    save: Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Also write S, V, I … as CSV and an ldsc-style log.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Also write S, V, I … as CSV and an ldsc-style log.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Estimate heritabilities, genetic covariances and intercepts by LD score regression.
@@ -158,7 +175,9 @@ def gwas(
     workspace: WorkspaceArgument,
     traits: TraitsOption = None,
     covstruct: CovOption = None,
-    gc: Annotated[str, typer.Option("--gc", help="Correction of SEs by the LDSC intercepts: standard, conserv or none.")] = "standard",
+    gc: Annotated[
+        str, typer.Option("--gc", help="Correction of SEs by the LDSC intercepts: standard, conserv or none.")
+    ] = "standard",
     estimation: EstimationOption = "DWLS",
     snp_se: Annotated[float, typer.Option("--snp-se", help="Standard error given to the SNP's variance.")] = SNP_SE,
     quiet: QuietOption = False,
@@ -203,7 +222,9 @@ def report(
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
     design: Annotated[str | None, typer.Option("--design", help="demo, three, or a YAML file of settings.")] = None,
-    ld_scores: Annotated[Path | None, typer.Option("--ld-scores", metavar="FOLDER", help="A real panel instead of a simulated one.")] = None,
+    ld_scores: Annotated[
+        Path | None, typer.Option("--ld-scores", metavar="FOLDER", help="A real panel instead of a simulated one.")
+    ] = None,
     n_snps: Annotated[int | None, typer.Option("--n-snps", help="Number of SNPs.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of all draws.")] = None,
     dirty: Annotated[bool | None, typer.Option("--dirty/--clean", help="With or without the usual faults of raw files.")] = None,
@@ -218,7 +239,10 @@ def simulate(
     from gsem_spark.steps.simulate import simulate as run
 
     truth = run(folder, design=design, ld_scores=ld_scores, n_snps=n_snps, seed=seed, dirty=dirty, overwrite=overwrite)
-    rows = [(name, kind, truth.N[i], truth.S[i, i], truth.files[name]) for i, (name, kind) in enumerate(zip(truth.names, truth.kinds, strict=True))]
+    rows = [
+        (name, kind, truth.N[i], truth.S[i, i], truth.files[name])
+        for i, (name, kind) in enumerate(zip(truth.names, truth.kinds, strict=True))
+    ]
     out.print(display.table(f"{folder}", ["trait", "format", "N", "h2", "file"], rows, right=["N", "h2"]))
 
 
@@ -233,7 +257,11 @@ def parse_trait(text: str) -> Trait:
     for part in text.split(","):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ConfigError(f"{part!r} is not of the form key=value", where=f"--trait {text}", remedy="--trait name=A,file=a.tsv.gz,scale=linear")
+            raise ConfigError(
+                f"{part!r} is not of the form key=value",
+                where=f"--trait {text}",
+                remedy="--trait name=A,file=a.tsv.gz,scale=linear",
+            )
         if key.strip().startswith("columns."):
             given.setdefault("columns", {})[key.strip().removeprefix("columns.")] = value
         else:
@@ -248,7 +276,11 @@ def parse_trait(text: str) -> Trait:
 def print_cov(cov: CovStruct) -> None:
     """Print heritabilities and genetic correlations."""
     h2 = cov.h2()
-    shown = [c for c in ("trait", "h2", "se", "z", "scale", "intercept", "intercept_se", "mean_chisq", "lambda_gc", "n_snps") if c in h2]
+    shown = [
+        c
+        for c in ("trait", "h2", "se", "z", "scale", "intercept", "intercept_se", "mean_chisq", "lambda_gc", "n_snps")
+        if c in h2
+    ]
     out.print(display.frame("heritability", h2[shown]))
     if cov.k > 1:
         out.print(display.frame("genetic correlation", cov.rg()[["trait_1", "trait_2", "rg", "se", "z", "p"]]))
@@ -259,13 +291,14 @@ def print_cov(cov: CovStruct) -> None:
 def print_run(run: Run) -> None:
     """Print a GWAS run's figures and its loci."""
     s = run.summary
-    known = [("λGC", s.get("lambda_gc")), ("mean χ²", s.get("mean_chisq")), ("effective N", s.get("effective_n")), ("SNPs p < 5e-8", s.get("factor_hits"))]
+    figures = {"λGC": "lambda_gc", "mean χ²": "mean_chisq", "effective N": "effective_n", "SNPs p < 5e-8": "factor_hits"}
+    known = [(name, s.get(key)) for name, key in figures.items()]
     status = ", ".join(f"{name} {n:,}" for name, n in s.get("status", {}).items())
     out.print(display.table(f"run {run.run_id}", ["figure", "value"], [*known, ("fits", status)]))
 
 
 def run_of(ws: Workspace, run_id: str) -> Run:
-    """A finished GWAS run by its id."""
+    """Find a finished GWAS run by its id."""
     from gsem_spark.steps.gwas import Run
     from gsem_spark.steps.step import Report
 

@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file; conf/studies/demo.yaml is a commented example.")],
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY.yaml", help="Study file; conf/studies/demo.yaml is a commented example.")
+    ],
     changes: SetOption = None,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="STEP", help="Only this step; may be repeated.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file, print the settings and the plan, do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the file, print the settings and the plan, do nothing.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run a study file: references, munge, ldsc, common_factor, gwas, report.
 
-    Reads the files that the study names. Writes the tables of its workspace and the report. Steps that are done are skipped; after a
-    crash the same command goes on.
+    Reads the files that the study names. Writes the tables of its workspace and the report. Steps that are done are skipped;
+    after a crash the same command goes on.
 
     Example: [bold]gsem-spark run study.yaml --set gwas.gc=conserv --dry-run[/bold]
     """
@@ -45,7 +49,9 @@ def run(
 def demo(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the demo's tables.")] = Path("gsem_demo"),
     format: Annotated[str, typer.Option("--format", "-f", help="delta, or parquet where Delta cannot be had.")] = "delta",
-    print_study: Annotated[bool, typer.Option("--print-study", help="Print the demo's study file, commented line by line, and leave.")] = False,
+    print_study: Annotated[
+        bool, typer.Option("--print-study", help="Print the demo's study file, commented line by line, and leave.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run the whole job on six simulated GWAS that ship with the package, and compare the estimates with the truth.
@@ -64,9 +70,6 @@ def demo(
     loaded = load_study(path, [f"workspace={workspace.absolute()}", f"format={format}"])
     done = _run(loaded, (), quiet)
     _print_study(done)
-    _print_comparison(done)
-    if done.report_path is not None:
-        out.print(f"\nreport: [bold]{done.report_path}[/bold]", highlight=False, soft_wrap=True)
     out.print(f"look around: gsem-spark tables {workspace}", highlight=False, soft_wrap=True)
 
 
@@ -92,8 +95,8 @@ def _print_plan(study: Study, only: list[str] | tuple[str, ...]) -> None:
 
 
 def _print_study(done: StudyReport) -> None:
-    rows = [(s.step, s.status, s.rows, round(s.seconds, 1)) for s in done.steps]
-    rows.append(("total", "", "", round(sum(s.seconds for s in done.steps), 1)))
+    rows: list[tuple[object, ...]] = [(s.step, s.status, s.rows, f"{s.seconds:.1f}") for s in done.steps]
+    rows.append(("total", "", "", f"{sum(s.seconds for s in done.steps):.1f}"))
     out.print(display.table("", ["step", "status", "rows", "seconds"], rows, right=["rows", "seconds"]))
     for text in done.warnings:
         show_warning(text)
@@ -101,21 +104,20 @@ def _print_study(done: StudyReport) -> None:
         from gsem_spark.cli.step_verbs import print_run
 
         print_run(done.run)
+    _print_comparison(done)
     if done.report_path is not None:
-        out.print(f"report: {done.report_path}", highlight=False, soft_wrap=True)
+        out.print(f"\nreport: [bold]{done.report_path}[/bold]", highlight=False, soft_wrap=True)
 
 
 def _print_comparison(done: StudyReport) -> None:
     """Estimates beside the truth; every number has its error, so that nobody has to take our word."""
-    from gsem_spark.demo.compare import compare, planted_rows, read_truth
-
-    if done.cov is None or done.run is None:
+    made = done.comparison
+    if made is None:
         return
-    truth = read_truth()
-    made = compare(done.cov, planted_rows(done.run, truth), int(done.run.summary.get("factor_hits", 0)), truth)
     note = "z = (estimate − truth) / SE; h2 on the observed scale, on which the data were simulated"
     out.print(display.frame("heritability and intercept against the truth", made.traits, caption=note))
     out.print(display.frame("genetic correlation and cross-trait intercept against the truth", made.pairs))
     out.print(display.frame("planted variants", made.hits))
     for name, within, total, largest in made.agreement():
         out.print(f"{name}: {within} of {total} within 1.96 SE of the truth, largest |z| {largest:.2f}", highlight=False)
+    out.print(f"all of S at once: p = {made.joint_p:.2g}, taking into account that the z's of one draw go together", highlight=False)

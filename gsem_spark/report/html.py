@@ -155,8 +155,8 @@ def _captions(content: ReportContent) -> dict[str, str]:
             else (f" Lower line: p = {p_value(gwas.q_threshold)}, .05 / number of genome-wide significant factor SNPs.")
         )
         captions["manhattan"] = (
-            f"{count(gwas.n_fitted)} SNPs. Above: effect on factor {gwas.factor}; below, mirrored: Q_SNP, the heterogeneity of the "
-            f"SNP's effects on the traits that the factor does not explain. Named are lead SNPs of loci.{q_line}"
+            f"{count(gwas.n_fitted)} SNPs. Above: effect on factor {gwas.factor}; below, mirrored: Q_SNP, the heterogeneity of "
+            f"the SNP's effects on the traits that the factor does not explain. Named are lead SNPs of loci.{q_line}"
         )
     return captions
 
@@ -165,8 +165,8 @@ def _model_caption(model: ModelContent) -> str:
     n = model.parameters.loc[model.parameters["op"] == "=~", "lhs"].nunique()
     word = judged_indices(model).get("overall", "not defined")
     return (
-        f"{spelled(n, 'common factor').capitalize()}, standardised solution ({model.estimation}): loadings and residual variances "
-        f"with standard errors. Fit: {word}. Dashed: negative loadings."
+        f"{spelled(n, 'common factor').capitalize()}, standardised solution ({model.estimation}): loadings and residual "
+        f"variances with standard errors. Fit: {word}. Dashed: negative loadings."
     )
 
 

@@ -29,7 +29,12 @@ _GZIP_LEVEL: Final = 4
 
 
 def export_table(
-    ws: Workspace, table: str, target: str | Path, *, run_id: str | None = None, trait: str | None = None,
+    ws: Workspace,
+    table: str,
+    target: str | Path,
+    *,
+    run_id: str | None = None,
+    trait: str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write a table, or one run or trait of it, as tab-separated text and return the number of rows.
@@ -64,7 +69,9 @@ def export_table(
     chosen = _chosen(ws, schema, ws.read(table), run_id, trait)
     text = chosen.select(*(_as_text(c.name, c.type) for c in schema.columns))
     order = [c for c in _ORDER if c in schema.names]
-    chromosomes = sorted(r["chr"] for r in text.select("chr").distinct().collect() if r["chr"] is not None) if "chr" in order else []
+    chromosomes = (
+        sorted(r["chr"] for r in text.select("chr").distinct().collect() if r["chr"] is not None) if "chr" in order else []
+    )
     slices = [text.where(F.col("chr") == c) for c in chromosomes]
     slices += [text.where("chr IS NULL")] if "chr" in order else [text]
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -81,7 +88,9 @@ def export_table(
             if out is not raw:
                 out.close()
         if rows == 0:
-            raise DataError("there is no row to export", where=f"table {table}", remedy=f"gsem-spark runs {ws.location} shows what was run")
+            raise DataError(
+                "there is no row to export", where=f"table {table}", remedy=f"gsem-spark runs {ws.location} shows what was run"
+            )
         partial.replace(target)
     except OSError as error:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(target), remedy="choose another file") from error
@@ -107,7 +116,9 @@ def _chosen(ws: Workspace, schema: TableSchema, frame: DataFrame, run_id: str | 
     if last:
         return frame.where(F.col(column) == last[-1])
     if len(present) > 1:
-        raise ConfigError(f"there are several: {', '.join(sorted(present))}", where=f"table {schema.name}", remedy="name one: --run ID")
+        raise ConfigError(
+            f"there are several: {', '.join(sorted(present))}", where=f"table {schema.name}", remedy="name one: --run ID"
+        )
     return frame
 
 

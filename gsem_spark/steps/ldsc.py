@@ -20,8 +20,8 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.ldsc.covstruct_files import nan_to_none
 from gsem_spark.methods.ldsc.jackknife import assemble, effective_blocks
 from gsem_spark.methods.ldsc.regression import CHUNK_SNPS
-from gsem_spark.steps.ldsc_inputs import LdscConfig, TraitSource, panel_m, panel_version, trait_sources
-from gsem_spark.steps.ldsc_passes import PairResult, make_blocks, store_blocks, stored_blocks
+from gsem_spark.steps.ldsc_inputs import LdscConfig, PanelSource, TraitSource, panel_source, trait_sources
+from gsem_spark.steps.ldsc_passes import PairResult, block_rows, make_blocks, stored_blocks
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, content_hash
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
@@ -37,12 +37,17 @@ class LdscStep(Step[LdscConfig]):
     reads: ClassVar[tuple[str, ...]] = ("sumstats", "traits", "ld_scores", "ldsc_blocks")
     writes: ClassVar[tuple[str, ...]] = ("ldsc_blocks", "covstructs")
 
+    _sources: list[TraitSource]
+    _panel: PanelSource
+
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Versions of the panel and of each trait; raises :class:`DataError` for a trait or panel that is not there."""
-        sources = trait_sources(ws, self.config)
-        return {f"ld_scores/{self.config.panel}": panel_version(ws, self.config.panel), **{
-            f"sumstats/{s.name}": s.file_id for s in sources
-        }, "prevalences": content_hash(nan_to_none([[s.sample_prevalence, s.population_prevalence] for s in sources]))}
+        self._sources, self._panel = trait_sources(ws, self.config), panel_source(ws, self.config)
+        return {
+            f"ld_scores/{self.config.panel}": self._panel.version,
+            **{f"sumstats/{s.name}": s.file_id for s in self._sources},
+            "prevalences": content_hash(nan_to_none([[s.sample_prevalence, s.population_prevalence] for s in self._sources])),
+        }
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """Whether the structure is in ``covstructs``."""
@@ -53,27 +58,35 @@ class LdscStep(Step[LdscConfig]):
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Make the block sums that are missing, commit them, and put the structure together."""
-        config = self.config
-        sources = trait_sources(ws, config)
+        config, sources = self.config, self._sources
+        M = self._panel.total_m(config.chromosomes)
         n_blocks = effective_blocks(len(sources), config.n_blocks)
         wanted = self._blocks_ids(plan, sources, n_blocks)
         with progress.stage("LDSC: block sums kept from earlier runs"):
             known = stored_blocks(ws, list(wanted), n_blocks)
-        M = panel_m(ws, config)
         missing = {i: pair for i, pair in wanted.items() if i not in known}
+        fresh: dict[str, PairResult] = {}
         if missing:
             made = make_blocks(ws, config, sources, list(missing.values()), M, n_blocks, progress)
             if made is None:
                 return Outcome(0, warnings=("no SNP of these traits has a Z-score, a sample size and LD scores",))
             fresh = dict(zip(missing, made, strict=True))
-            store_blocks(ws, config.panel, fresh, plan.run_id)
             known |= fresh
         cov = self._assemble(plan, sources, {pair: known[i] for i, pair in wanted.items()}, M, n_blocks)
-        row = ws.frame("covstructs", [covstruct_row(cov, plan.run_id)])
-        ws.replace("covstructs", row, {"covstruct_id": plan.run_id}, metadata={"run_id": plan.run_id})
-        kept = len(wanted) - len(missing)
-        summary = {"traits": cov.k, "M": M, "n_blocks": n_blocks, "pairs_made": len(missing), "pairs_kept": kept}
+        with progress.stage("LDSC: keeping the results"):
+            self._keep(ws, cov, fresh, plan)
+        kept = len(wanted) - len(fresh)
+        summary = {"traits": cov.k, "M": M, "n_blocks": n_blocks, "pairs_made": len(fresh), "pairs_kept": kept}
         return Outcome(1, summary=summary, warnings=tuple(cov.warnings))
+
+    def _keep(self, ws: Workspace, cov: CovStruct, fresh: Mapping[str, PairResult], plan: Plan) -> None:
+        """Commit new block sums and the structure; each stands for itself, so a crash between the two commits does no harm."""
+        row = ws.frame("covstructs", [covstruct_row(cov, plan.run_id)])
+        writes = [("covstructs", row, [{"covstruct_id": plan.run_id}])]
+        if fresh:
+            rows = ws.frame("ldsc_blocks", block_rows(fresh, self.config.panel))
+            writes.append(("ldsc_blocks", rows, [{"blocks_id": i} for i in fresh]))
+        ws.replace_all(writes, metadata={"run_id": plan.run_id})
 
     def _blocks_ids(self, plan: Plan, sources: Sequence[TraitSource], n_blocks: int) -> dict[str, tuple[int, int]]:
         """Each pair's content hash: what its block sums depend on, and nothing else."""

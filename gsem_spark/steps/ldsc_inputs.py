@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
-from gsem_spark.steps.step import StepConfig
+from gsem_spark.steps.step import StepConfig, content_hash
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
 
 if TYPE_CHECKING:
@@ -89,31 +89,52 @@ def _prevalence(given: Mapping[str, float | None], trait: str, stored: float | N
     return np.nan if value is None else float(value)
 
 
-def panel_version(ws: Workspace, panel: str) -> str:
-    """Content hash of an LD-score panel: the same rows give the same hash, whatever files and order they stand in."""
-    rows = ws.read("ld_scores").where(F.col("panel") == panel)
-    columns = ("snp", "chr", "ord", "l2", "wld", "m")
-    got = rows.agg(F.count("*").alias("n"), F.bit_xor(F.xxhash64(*columns)).alias("hash")).first()
-    if got is None or got["n"] == 0:
+@dataclass(frozen=True)
+class PanelSource:
+    """What an LD-score panel is, by content: the same rows give the same version, whatever files and order they stand in."""
+
+    version: str
+    m: Mapping[int, float]
+    """Reference SNPs by chromosome."""
+
+    def total_m(self, chromosomes: Literal["odd", "even"] | tuple[int, ...] | None) -> float:
+        """SNPs that the LD scores of the chosen chromosomes stand for; 0 when the panel has none of them."""
+        return float(sum(self.m[c] for c in sorted(self.m) if _is_chosen(c, chromosomes)))
+
+
+def _is_chosen(chromosome: int, chromosomes: Literal["odd", "even"] | tuple[int, ...] | None) -> bool:
+    if chromosomes is None:
+        return True
+    if isinstance(chromosomes, tuple):
+        return chromosome in chromosomes
+    return chromosome % 2 == (1 if chromosomes == "odd" else 0)
+
+
+def panel_source(ws: Workspace, config: LdscConfig) -> PanelSource:
+    """Look the panel up; a :class:`DataError` says when it, or its chosen chromosomes, are not there."""
+    rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
+    content = F.bit_xor(F.xxhash64("snp", "chr", "ord", "l2", "wld", "m"))
+    found = rows.groupBy("chr").agg(F.count("*").alias("n"), content.alias("hash"), F.max("m").alias("m")).collect()
+    if not found:
         known = sorted(row["panel"] for row in ws.read("ld_scores").select("panel").distinct().collect())
-        raise DataError(f"no LD scores of panel {panel!r}; there are {', '.join(known) or 'none'}", where="table ld_scores",
-                        remedy="load them first: gs.load_references(ws, ld_scores=..., panel=...)")
-    return f"{got['n']}:{got['hash'] & (2**64 - 1):016x}"
+        raise DataError(
+            f"no LD scores of panel {config.panel!r}; there are {', '.join(known) or 'none'}", where="table ld_scores",
+            remedy="load them first: gs.load_references(ws, ld_scores=..., panel=...)",
+        )
+    found = sorted(found, key=lambda row: row["chr"])
+    version = content_hash([[row["chr"], row["n"], row["hash"]] for row in found])
+    source = PanelSource(version, {row["chr"]: row["m"] for row in found})
+    if not source.total_m(config.chromosomes):
+        raise DataError(f"panel {config.panel!r} has no LD scores on chromosomes {config.chromosomes}", where="table ld_scores",
+                        remedy=f"it has chromosomes {', '.join(map(str, source.m))}")
+    return source
 
 
 def panel_rows(ws: Workspace, config: LdscConfig) -> DataFrame:
     """LD scores of the panel on the chosen chromosomes."""
     rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
-    if config.chromosomes == "odd":
-        return rows.where(F.col("chr") % 2 == 1)
-    if config.chromosomes == "even":
-        return rows.where(F.col("chr") % 2 == 0)
-    return rows if config.chromosomes is None else rows.where(F.col("chr").isin(list(config.chromosomes)))
-
-
-def panel_m(ws: Workspace, config: LdscConfig) -> float:
-    """SNPs that the LD scores of the chosen chromosomes stand for."""
-    by_chromosome = panel_rows(ws, config).groupBy("chr").agg(F.max("m").alias("m")).collect()
-    if not by_chromosome:
-        raise DataError(f"panel {config.panel!r} has no LD scores on chromosomes {config.chromosomes}", where="table ld_scores")
-    return float(sum(row["m"] for row in sorted(by_chromosome, key=lambda row: row["chr"])))
+    if config.chromosomes is None:
+        return rows
+    if isinstance(config.chromosomes, tuple):
+        return rows.where(F.col("chr").isin(list(config.chromosomes)))
+    return rows.where(F.col("chr") % 2 == (1 if config.chromosomes == "odd" else 0))

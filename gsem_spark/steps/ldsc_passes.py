@@ -71,7 +71,7 @@ def joined_rows(ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource
     joined = rows.join(scores.hint("shuffle_hash"), "snp")
     chunk = F.expr(f"cast(ord div {CHUNK_SNPS} as int)").alias("chunk")
     chunked = joined.select(chunk, "trait", "ord", "z", "n", "l2", "wld")
-    parts = int(ws.spark.conf.get("spark.sql.shuffle.partitions", "200"))
+    parts = int(ws.spark.conf.get("spark.sql.shuffle.partitions") or 200)
     # Never more than about 50 MB a partition: one trait's part of a panel is at most that.
     placed = chunked.repartition(len(names), "chunk") if len(names) > parts else chunked.repartition("chunk")
     return placed.sortWithinPartitions("chunk")
@@ -141,7 +141,9 @@ def _none_missing(names: Sequence[str], rows: Ints) -> None:
                         remedy="check that SNP names are rsIDs and that the file has a sample size (or give n)")
 
 
-_PACKED_SCHEMA: Final = "chunk int, rows array<bigint>, max_n array<double>, ord binary, z binary, n binary, l2 binary, wld binary"
+_PACKED_SCHEMA: Final = (
+    "chunk int, rows array<bigint>, max_n array<double>, ord binary, z binary, n binary, l2 binary, wld binary"
+)
 _FIRST_SCHEMA: Final = "chunk int, count array<bigint>, sums array<double>, bins array<bigint>"
 _SECOND_SCHEMA: Final = (
     "chunk int, pair array<bigint>, block array<bigint>, count array<bigint>, sums array<double>, "
@@ -222,11 +224,9 @@ def _unpacked(batches: Iterable[pa.RecordBatch], limits: Floats) -> Iterator[tup
         for row in range(batch.num_rows):
             sizes = batch.column("rows")[row].values.to_numpy()
             trait = np.repeat(np.arange(sizes.size), sizes)
-            columns = [
-                np.frombuffer(batch.column(name)[row].as_buffer(), dtype=np.int64 if name == "ord" else np.float64)
-                for name in _PACKED
-            ]
-            yield int(batch.column("chunk")[row].as_py()), split_chunk(trait, TraitRows(*columns), limits)
+            ord = np.frombuffer(batch.column("ord")[row].as_buffer(), dtype=np.int64)
+            z, n, l2, wld = (np.frombuffer(batch.column(c)[row].as_buffer(), dtype=np.float64) for c in ("z", "n", "l2", "wld"))
+            yield int(batch.column("chunk")[row].as_py()), split_chunk(trait, TraitRows(ord, z, n, l2, wld), limits)
 
 
 def _batch(chunk: int, **columns: NDArray[Any]) -> pa.RecordBatch:
@@ -264,8 +264,8 @@ def stored_blocks(ws: Workspace, ids: Sequence[str], n_blocks: int) -> dict[str,
     return out
 
 
-def store_blocks(ws: Workspace, panel: str, results: Mapping[str, PairResult], run_id: str) -> None:
-    """Keep new block sums, all in one commit."""
+def block_rows(results: Mapping[str, PairResult], panel: str) -> list[dict[str, Any]]:
+    """Block sums as rows of ``ldsc_blocks``."""
     rows = []
     for blocks_id, result in results.items():
         beside = json.dumps({"totals": result.blocks.totals.as_record(), "figures": result.figures})
@@ -275,4 +275,4 @@ def store_blocks(ws: Workspace, panel: str, results: Mapping[str, PairResult], r
                 "n_snps": int(result.blocks.count[b]), "xtx": result.blocks.xtx[b].ravel().tolist(),
                 "xty": result.blocks.xty[b].tolist(), "pair": beside,
             })
-    ws.replace("ldsc_blocks", ws.frame("ldsc_blocks", rows), [{"blocks_id": i} for i in results], metadata={"run_id": run_id})
+    return rows

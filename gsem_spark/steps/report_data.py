@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from gsem_spark.report.thinning import ManhattanCells, qq_cell_sql, qq_points
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from gsem_spark.catalog.workspace import Workspace
 
@@ -44,7 +44,7 @@ def thinned_scan(results: DataFrame) -> tuple[ScanPoints, ScanPoints]:
     results
         Rows of one run in ``gwas_results``.
     """
-    rows = results.select("chr", "bp", *(F.least(F.col(s), F.lit(_LARGEST)).alias(s) for s in _SIGNALS))
+    rows = results.select("chr", "bp", *(_capped(s) for s in _SIGNALS))
     spans = rows.groupBy("chr").agg(
         (F.max("bp") - F.min("bp") + 1).alias("span"), *(F.count(F.when(F.col(s) >= 4.0, 1)).alias(s) for s in _SIGNALS)
     ).collect()  # fmt: skip
@@ -55,6 +55,11 @@ def thinned_scan(results: DataFrame) -> tuple[ScanPoints, ScanPoints]:
         histograms = [pool.submit(qq_histogram, rows, s) for s in _SIGNALS]
         factor, q = (ScanPoints(p.result(), qq_points(h.result())) for p, h in zip(points, histograms, strict=True))
     return factor, q
+
+
+def _capped(signal: str) -> Column:
+    value = F.col(signal)
+    return F.when(value > _LARGEST, _LARGEST).otherwise(value).alias(signal)  # a null stays null, which least() would not do
 
 
 def manhattan_points(rows: DataFrame, signal: str, cells: ManhattanCells) -> pd.DataFrame:

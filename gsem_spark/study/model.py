@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -14,7 +14,7 @@ from gsem_spark.errors import ConfigError, GsemError
 from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.gwas import GwasConfig
 from gsem_spark.steps.ingest import MungeConfig
-from gsem_spark.steps.ldsc import LdscConfig
+from gsem_spark.steps.ldsc_inputs import LdscConfig
 from gsem_spark.steps.references import LdScoresConfig, VariantsConfig
 from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
@@ -39,14 +39,27 @@ def settings_of(name: str, *configs: type[StepConfig], supplied: Iterable[str] =
     """
     left_out = set(supplied)
     fields: dict[str, Any] = {
-        field: (info.annotation, info) for config in configs for field, info in config.model_fields.items() if field not in left_out
+        field: (info.annotation, info)
+        for config in configs
+        for field, info in config.model_fields.items()
+        if field not in left_out
     }
     return create_model(name, __base__=StepConfig, __doc__=f"Settings of {name} in a study file.", **fields, **more)
 
 
-_FACTOR_TRAITS: Final = Field(None, min_length=2, description="indicators of the factor, here and in the GWAS; all traits by default")
+_FACTOR_TRAITS: Final = Field(
+    None, min_length=2, description="indicators of the factor, here and in the GWAS; all traits by default"
+)
+_REPORT_TITLE: Final = Field(None, description="heading; by default the traits' names")
+_REPORT_OUT: Final = Field(None, description="folder of the report; by default reports in the workspace")
+_REPORT_TRUTH: Final = Field(None, description="truth.json of simulated data: estimates are shown beside it")
 if TYPE_CHECKING:
-    ReferenceSettings = MungeSettings = LdscSettings = CommonFactorSettings = GwasSettings = ReportSettings = Any
+    ReferenceSettings: TypeAlias = Any
+    MungeSettings: TypeAlias = Any
+    LdscSettings: TypeAlias = Any
+    CommonFactorSettings: TypeAlias = Any
+    GwasSettings: TypeAlias = Any
+    ReportSettings: TypeAlias = Any
 else:
     ReferenceSettings = settings_of("references", VariantsConfig, LdScoresConfig)
     MungeSettings = settings_of("munge", MungeConfig, supplied=["trait", "traits"])
@@ -55,7 +68,9 @@ else:
         "common_factor", FitConfig, supplied=["traits"], traits=(tuple[str, ...] | None, _FACTOR_TRAITS)
     )
     GwasSettings = settings_of("gwas", GwasConfig, supplied=["traits"])
-    ReportSettings = settings_of("report")
+    ReportSettings = settings_of(
+        "report", title=(str | None, _REPORT_TITLE), out=(str | None, _REPORT_OUT), truth=(str | None, _REPORT_TRUTH)
+    )
 STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "gwas", "report")
 """Steps of a study, and their sections in the file, in the order they run."""
 
@@ -97,7 +112,8 @@ class Study(BaseModel):
         given: dict[str, Any] = getattr(self, section).model_dump(exclude_unset=True)
         if section == "references":
             return tuple(
-                config(**{k: v for k, v in given.items() if k in config.model_fields}) for config in (VariantsConfig, LdScoresConfig)
+                config(**{k: v for k, v in given.items() if k in config.model_fields})
+                for config in (VariantsConfig, LdScoresConfig)
             )
         if section == "munge":
             return (MungeConfig(traits=self.traits, **given),)
@@ -108,7 +124,7 @@ class Study(BaseModel):
         return (GwasConfig(traits=self.factor_traits, **given),) if section == "gwas" else ()
 
     def chosen_steps(self, only: Sequence[str] = ()) -> tuple[str, ...]:
-        """Steps to run, in their order."""
+        """Choose the steps to run, in their order."""
         unknown = sorted(set(only) - set(STEP_NAMES))
         if unknown:
             raise ConfigError(f"there is no step {unknown[0]!r}", where="--only", remedy=f"steps are {', '.join(STEP_NAMES)}")
@@ -163,7 +179,9 @@ def _resolve(source: StudySource) -> Iterator[Problem]:
         try:
             text = expand(str(holder[key]), demo=data_folder())
         except KeyError as error:
-            yield Problem(loc, f"the environment variable {error.args[0]!r} is not set", f"export {error.args[0]}=…, or write the path")
+            yield Problem(
+                loc, f"the environment variable {error.args[0]!r} is not set", f"export {error.args[0]}=…, or write the path"
+            )
             continue
         from_file = loc not in source.overrides
         catalog = key == "workspace" and "/" not in text and "." in text.strip(".")
@@ -175,7 +193,8 @@ def _resolve(source: StudySource) -> Iterator[Problem]:
 
 def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]:
     """Every key of the study that holds a path; of whatever else stands there validation will speak."""
-    candidates: list[tuple[Any, str, Loc]] = [(data, "workspace", ("workspace",)), (data.get("report"), "out", ("report", "out"))]
+    candidates: list[tuple[Any, str, Loc]] = [(data, "workspace", ("workspace",))]
+    candidates += [(data.get("report"), key, ("report", key)) for key in ("out", "truth")]
     candidates += [(data.get("references"), key, ("references", key)) for key in _REFERENCE_FILES]
     traits = data.get("traits")
     candidates += [(t, "file", ("traits", i, "file")) for i, t in enumerate(traits if isinstance(traits, list) else [])]
@@ -194,14 +213,15 @@ def _same_names(study: Study) -> Iterator[Problem]:
     for index, trait in enumerate(study.traits):
         if trait.name in first:
             yield Problem(
-                ("traits", index, "name"), f"trait {trait.name!r} is named twice (it is also item {first[trait.name] + 1})",
+                ("traits", index, "name"),
+                f"trait {trait.name!r} is named twice (it is also item {first[trait.name] + 1})",
                 "give each trait its own name",
             )
         first.setdefault(trait.name, index)
 
 
 def _refused_by_steps(study: Study) -> Iterator[Problem]:
-    """What a step's own checks across fields say."""
+    """Yield what a step's own checks across fields say."""
     for section in STEP_NAMES:
         try:
             study.configs_of(section)
@@ -218,6 +238,7 @@ def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
 
 def _absent_files(study: Study) -> Iterator[Problem]:
     named: list[tuple[Loc, Any]] = [(("references", k), getattr(study.references, k, None)) for k in _REFERENCE_FILES]
+    named.append((("report", "truth"), study.report.truth))
     named += [(("traits", i, "file"), t.file) for i, t in enumerate(study.traits)]
     for loc, path in named:
         if path is not None and not is_uri(str(path)) and not Path(str(path)).exists():

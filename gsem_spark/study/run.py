@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gsem_spark.demo.compare import Comparison, compare_run, read_truth
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.gwas import GwasStep, Run
@@ -37,7 +38,9 @@ class StudyReport:
     cov, fit, run
         Covariance structure, common factor model and GWAS, where those steps were asked for.
     report_path
-        The HTML report.
+        Where the HTML report is.
+    comparison
+        Estimates beside the truth, for a study of simulated data that names it.
     """
 
     workspace: Workspace
@@ -45,7 +48,8 @@ class StudyReport:
     cov: CovStruct | None = None
     fit: Fit | None = None
     run: Run | None = None
-    report_path: Path | None = None
+    report_path: str | None = None
+    comparison: Comparison | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -161,12 +165,15 @@ class _Runner:
         return [GwasStep(configs[0], cov if chosen == cov.traits else cov.subset(chosen))]
 
     def _cov(self) -> CovStruct:
-        """The study's covariance structure: this run's, or what an earlier run has left."""
+        """Return the study's covariance structure: this run's, or what an earlier run has left."""
         if self.result.cov is None:
             plan = self._steps("ldsc")[0].plan(self.ws)
             if not plan.done:
-                raise DataError("LD score regression of these traits has not been run with these settings", where=self.ws.location,
-                                remedy="run the study's step ldsc first (leave --only out, or name ldsc in it)")
+                raise DataError(
+                    "LD score regression of these traits has not been run with these settings",
+                    where=self.ws.location,
+                    remedy="run the study's step ldsc first (leave --only out, or name ldsc in it)",
+                )
             self.result.cov = read_covstruct(self.ws, plan.run_id)
         return self.result.cov
 
@@ -174,8 +181,11 @@ class _Runner:
         """Keep what later steps and the caller need."""
         if isinstance(step, LdscStep):
             if not done.rows:
-                raise DataError("; ".join(done.warnings) or "no SNP is left for LD score regression", where="step ldsc",
-                                remedy="check that SNP names of the GWAS, the reference and the LD scores are rsIDs")
+                raise DataError(
+                    "; ".join(done.warnings) or "no SNP is left for LD score regression",
+                    where="step ldsc",
+                    remedy="check that SNP names of the GWAS, the reference and the LD scores are rsIDs",
+                )
             self.result.cov = read_covstruct(self.ws, done.run_id)
         elif isinstance(step, FitStep):
             self.result.fit = read_fit(self.ws, done.run_id)
@@ -186,21 +196,24 @@ class _Runner:
         if self.result.run is None:
             step = self._steps("gwas")[0]
             if not step.plan(self.ws).done:
-                raise DataError("the GWAS has not been run with these settings", where=self.ws.location,
-                                remedy="run the study's step gwas first (leave --only out, or name gwas in it)")
+                raise DataError(
+                    "the GWAS has not been run with these settings",
+                    where=self.ws.location,
+                    remedy="run the study's step gwas first (leave --only out, or name gwas in it)",
+                )
             self.result.run = Run(self.ws, step.run(self.ws))
         return self.result.run
 
     def _write_report(self) -> None:
         from gsem_spark.steps.report import report  # with matplotlib: other steps go without
 
-        started = time.monotonic()
+        started, settings = time.monotonic(), self.study.report
         run = self._gwas_run()
-        if not run.report.rows:
-            self.result.steps.append(Report("report", run.run_id, "empty", 0, 0.0, {}, ("the GWAS has no SNP, so there is no report",)))
-            return
         with self.progress.stage("report"):
-            self.result.report_path = Path(report(self.ws, run))
+            if settings.truth is not None:
+                self.result.comparison = compare_run(self._cov(), run, read_truth(settings.truth))
+            truth = self.result.comparison.records() if self.result.comparison else None
+            self.result.report_path = report(self.ws, run, title=settings.title, out=settings.out, truth=truth)
         self.result.steps.append(Report("report", run.run_id, "done", 1, time.monotonic() - started, {}, ()))
 
 
@@ -214,8 +227,12 @@ class _ReportKind:
 
 
 _KINDS: Final[dict[str, tuple[Any, ...]]] = {
-    "references": (LoadVariants, LoadLdScores), "munge": (MungeStep,), "ldsc": (LdscStep,), "common_factor": (FitStep,),
-    "gwas": (GwasStep,), "report": (_ReportKind(),),
+    "references": (LoadVariants, LoadLdScores),
+    "munge": (MungeStep,),
+    "ldsc": (LdscStep,),
+    "common_factor": (FitStep,),
+    "gwas": (GwasStep,),
+    "report": (_ReportKind(),),
 }
 
 

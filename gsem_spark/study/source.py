@@ -116,12 +116,10 @@ class StudySource:
     def _assign(self, loc: Loc, value: Any, setting: str) -> Loc:
         here: Any = self.data
         walked: list[str | int] = []
-        for depth, part in enumerate(loc):
+        for depth, key in enumerate(loc):
+            part = key
             if isinstance(here, list):
-                index = _list_index(here, part)
-                if index is None:
-                    raise ConfigError(f"{setting!r}: there is no item {part!r} in {dotted(tuple(walked))}", where="--set")
-                part = index
+                part = _list_index(here, part, f"{setting!r}: there is no item {part!r} in {dotted(tuple(walked))}")
             elif not isinstance(here, dict):
                 raise ConfigError(f"{setting!r}: {dotted(tuple(walked))} is a single value, it has no keys", where="--set")
             walked.append(part)
@@ -150,12 +148,10 @@ class StudySource:
         """Cut off what a validator appended to the path (names of union members and the like)."""
         here: Any = self.data
         for depth, part in enumerate(loc):
-            if isinstance(here, dict) and part in here:
-                here = here[part]
-            elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-                here = here[part]
-            else:
+            keys = here if isinstance(here, dict) else range(len(here)) if isinstance(here, list) else ()
+            if part not in keys:
                 return loc[:depth]
+            here = here[part]
         return loc
 
     def fail(self, problems: Sequence[Problem]) -> ConfigError:
@@ -200,7 +196,9 @@ def _problem(loc: Loc, found: Any, keys_at: Any) -> Problem:
     message = str(found["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "value_error":
         return Problem(loc, message)
-    return Problem(loc, f"found {value!r}; it should be {message}" if kind != "model_type" else f"found {value!r}; it has keys of its own")
+    if kind == "model_type":
+        return Problem(loc, f"found {value!r}; it has keys of its own")
+    return Problem(loc, f"found {value!r}; it should be {message}")
 
 
 def model_keys(model: type[BaseModel], loc: Loc) -> list[str]:
@@ -261,7 +259,8 @@ def _construct(node: yaml.Node, loc: Loc, source: StudySource) -> Any:
             if key in mapping:
                 raise ConfigError(
                     f"the key {dotted((*loc, key))!r} stands twice (first on line {source.lines[(*loc, key)]})",
-                    where=f"{source.name}, line {line}", remedy="keep one of the two lines",
+                    where=f"{source.name}, line {line}",
+                    remedy="keep one of the two lines",
                 )
             source.lines[(*loc, key)] = line
             mapping[key] = _construct(value_node, (*loc, key), source)
@@ -283,10 +282,14 @@ def _scalar(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _list_index(items: list[Any], part: str | int) -> int | None:
-    if isinstance(part, int):
-        return part if part < len(items) else None
-    return next((i for i, item in enumerate(items) if isinstance(item, dict) and item.get("name") == part), None)
+def _list_index(items: list[Any], part: str | int, absent: str) -> int:
+    """Place of an item by its number, or by the name it has."""
+    if isinstance(part, int) and part < len(items):
+        return part
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.get("name") == part:
+            return index
+    raise ConfigError(absent, where="--set")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -33,8 +33,12 @@ def run(edge: Path, file: str, user: dict[str, str] | None = None, compat: str |
 
 
 MUNGED = {
-    "munge_EO": ("ols", {}), "munge_ER": ("or", {}), "munge_EZ": ("z", {}), "munge_EX": ("alt", {}),
-    "munge_EO0_info0": ("ols", {"ldsc_info_min": 0.0}), "munge_ER0_info0": ("or", {"ldsc_info_min": 0.0}),
+    "munge_EO": ("ols", {}),
+    "munge_ER": ("or", {}),
+    "munge_EZ": ("z", {}),
+    "munge_EX": ("alt", {}),
+    "munge_EO0_info0": ("ols", {"ldsc_info_min": 0.0}),
+    "munge_ER0_info0": ("or", {"ldsc_info_min": 0.0}),
     "munge_EZ0_info0": ("z", {"ldsc_info_min": 0.0}),
     "munge_EC_colnames_N777": ("alt", {"user": {"snp": "markername", "effect": "beta1"}, "n": 777.0}),
 }
@@ -53,9 +57,14 @@ def test_munge(edge: Path, case: str) -> None:
 
 
 SUMSTATS = {
-    "ols": ("ols", {}), "logit": ("or", {"scale": "logistic"}), "or_se": ("or", {"scale": "logistic_or_se"}),
-    "linprobN": ("ols", {"scale": "linear_probability", "n": 5000.0}), "betas": ("ols", {"standardised": True}),
-    "direct": ("ols", {"direction_max_missing": 0.5}), "indel": ("ols", {"indels": True}), "ambig": ("ols", {"ambiguous": "drop"}),
+    "ols": ("ols", {}),
+    "logit": ("or", {"scale": "logistic"}),
+    "or_se": ("or", {"scale": "logistic_or_se"}),
+    "linprobN": ("ols", {"scale": "linear_probability", "n": 5000.0}),
+    "betas": ("ols", {"standardised": True}),
+    "direct": ("ols", {"direction_max_missing": 0.5}),
+    "indel": ("ols", {"indels": True}),
+    "ambig": ("ols", {"ambiguous": "drop"}),
     "info0": ("or", {"scale": "logistic", "info_min": 0.0, "maf_min": 0.0}),
 }
 
@@ -82,14 +91,22 @@ def test_default_rules_on_the_same_rows(edge: Path) -> None:
     frame = run(edge, "ols", compat=None, info_min=0.0, maf_min=0.0).set_index(["snp", "row"])
     rule = {snp: r for (snp, _), r in frame.rule.items()}
     expected = {
-        "rs1334802": "allele_mismatch", "rs3754346": "indel", "rs1999230": "p_out_of_range", "rs4927084": "p_out_of_range",
-        "rs17113634": "p_missing", "rs2207985": "effect_missing", "rs12125055": "allele_missing", "rs1329119": "p_missing",
-        "rsNOTINREF": "not_in_reference", ".": "snp_missing", "rs7512617": "info_low",
-        "rs2786487": "",   # p printed as 0: recovered from the effect and its standard error
+        "rs1334802": "allele_mismatch",
+        "rs3754346": "indel",
+        "rs1999230": "p_out_of_range",
+        "rs4927084": "p_out_of_range",
+        "rs17113634": "p_missing",
+        "rs2207985": "effect_missing",
+        "rs12125055": "allele_missing",
+        "rs1329119": "p_missing",
+        "rsNOTINREF": "not_in_reference",
+        ".": "snp_missing",
+        "rs7512617": "info_low",
+        "rs2786487": "",  # p printed as 0: recovered from the effect and its standard error
         "rs12048452": "",  # p = 1e-400: from the text
         "rs12037087": "",  # other strand: complemented
         "rs12081664": "",  # effect 0: z = 0
-        "rs635154": "",    # no frequency in the file: the reference's scales
+        "rs635154": "",  # no frequency in the file: the reference's scales
     }
     assert {snp: rule[snp] for snp in expected} == expected
     assert frame.loc[("rs12048452", 8), "neglog10p"] == pytest.approx(400.0, rel=1e-15)

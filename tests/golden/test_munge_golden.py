@@ -14,8 +14,12 @@ from gsem_spark.methods import pvalues
 from gsem_spark.methods.sumstats import HarmoniseSpec, effect_kind, harmonise_frame, qc_rows, resolve, sniff, verify_effect_kind
 
 TRAITS = {
-    "AAA": ("AAA.OR", "logistic", 90000.0), "BBB": ("BBB.LOGOR", "logistic", 60000.0), "CCC": ("CCC.OLS", "linear", None),
-    "DDD": ("DDD.ZN", "linear", None), "EEE": ("EEE.LPM", "linear_probability", 115200.0), "FFF": ("FFF.SSF", "linear", None),
+    "AAA": ("AAA.OR", "logistic", 90000.0),
+    "BBB": ("BBB.LOGOR", "logistic", 60000.0),
+    "CCC": ("CCC.OLS", "linear", None),
+    "DDD": ("DDD.ZN", "linear", None),
+    "EEE": ("EEE.LPM", "linear_probability", 115200.0),
+    "FFF": ("FFF.SSF", "linear", None),
 }
 Z_RTOL = 1e-9  # our tail function against R's qchisq, and 15 printed digits
 
@@ -63,8 +67,13 @@ def test_compat_gives_the_munged_rows_of_the_large_set(shared_golden: Callable[[
 # counts as printed in the reference's own munge.log for AAA.OR.tsv.gz
 AAA_LOG = {"ldsc:not_in_hm3": 27, "ldsc:p_missing": 23, "ldsc:a1_mismatch": 1255, "ldsc:a2_mismatch": 51, "ldsc:info_low": 684}
 # … and in sumstats.log; its 121 "duplicated" are the copies and the 27 unnamed variants, copies of each other there
-AAA_SUMSTATS_LOG = {"per_snp:p_missing": 23, "per_snp:effect_zero": 4, "per_snp:a1_mismatch": 1249, "per_snp:a2_mismatch": 51,
-                    "per_snp:info_low": 348}
+AAA_SUMSTATS_LOG = {
+    "per_snp:p_missing": 23,
+    "per_snp:effect_zero": 4,
+    "per_snp:a1_mismatch": 1249,
+    "per_snp:a2_mismatch": 51,
+    "per_snp:info_low": 348,
+}
 
 
 def test_compat_drops_as_many_rows_a_rule_as_the_log_says(demo_data: Path) -> None:

@@ -41,8 +41,10 @@ def scan(n: int = 4_000) -> pd.DataFrame:
     return pd.DataFrame({
         "run_id": RUN, "snp": [f"rs{i}" for i in range(n)], "chr": 1 + np.arange(n) % 3,
         "bp": bp, "a1": "A", "a2": "G", "maf": 0.3,
-        "lhs": "F1", "op": "~", "rhs": "SNP", "est": z / 100, "se": 0.01, "z": z, "p": p, "neglog10p": y, "chisq": q, "chisq_df": 3,
-        "chisq_p": q_p, "aic": q, "q_snp": q, "q_snp_df": 3, "q_snp_p": q_p, "q_snp_neglog10p": q_y, "status": "ok", "message": None,
+        "lhs": "F1", "op": "~", "rhs": "SNP", "est": z / 100, "se": 0.01, "z": z, "p": p, "neglog10p": y, "chisq": q,
+        "chisq_df": 3,
+        "chisq_p": q_p, "aic": q, "q_snp": q, "q_snp_df": 3, "q_snp_p": q_p, "q_snp_neglog10p": q_y, "status": "ok",
+        "message": None,
         "z_smooth": 0.0,
     })  # fmt: skip
 
@@ -63,12 +65,13 @@ def fill(ws: Workspace, frame: pd.DataFrame) -> None:
         scopes = [{"run_id": RUN, "chr": int(c)} for c in sorted(frame["chr"].unique())]
         ws.replace("gwas_results", ws.frame("gwas_results", frame), scopes)
         ws.replace("loci", ws.frame("loci", loci), {"run_id": RUN})
-    traits = [{"trait": t, "file_id": f"f{t}", "file": f"{t}.gz", "sha256": "ab" * 32, "scale": "linear", "n": None, "columns": {},
+    traits = [{"trait": t, "file_id": f"f{t}", "file": f"{t}.gz", "sha256": "ab" * 32, "scale": "linear", "n": None,
+               "columns": {},
                "sample_prevalence": None, "population_prevalence": None, "settings": json.dumps({"info_min": 0.6, "n": t}),
                "rows_in": 9, "rows_kept": 8} for t in TRAITS]  # fmt: skip
     ws.replace("traits", ws.frame("traits", traits), [{"trait": t} for t in TRAITS])
-    qc = [{"file_id": f"f{t}", "trait": t, "step": 0, "rule": "low_info", "meaning": "INFO below .6", "rows_in": 9, "rows_dropped": 1,
-           "examples": ["2: rs1"]} for t in TRAITS]  # fmt: skip
+    qc = [{"file_id": f"f{t}", "trait": t, "step": 0, "rule": "low_info", "meaning": "INFO below .6", "rows_in": 9,
+           "rows_dropped": 1, "examples": ["2: rs1"]} for t in TRAITS]  # fmt: skip
     ws.replace("qc_log", ws.frame("qc_log", qc), [{"file_id": f"f{t}"} for t in TRAITS])
     effects = [{**r, "trait": t, "eaf": 0.3, "info": 1.0, "n": 1e5, "beta": r["est"], "file_id": f"f{t}"}
                for r in frame.head(12).to_dict("records") for t in TRAITS]  # fmt: skip

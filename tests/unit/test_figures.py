@@ -35,7 +35,8 @@ def loci(n: int = 6, top: float = 12.0) -> pd.DataFrame:
     return pd.DataFrame({
         "locus": range(1, n + 1), "signal": ["factor" if i % 3 else "q_snp" for i in range(n)],
         "snp": [f"rs{i}" for i in range(n)], "chr": [1 + i % 2 for i in range(n)], "bp": [1_000_000 * (i + 1) for i in range(n)],
-        "est": 0.1, "se": 0.01, "neglog10p": np.linspace(8, top, n), "q_snp_p": 1e-6, "factor_only": [i % 2 == 0 for i in range(n)],
+        "est": 0.1, "se": 0.01, "neglog10p": np.linspace(8, top, n), "q_snp_p": 1e-6,
+        "factor_only": [i % 2 == 0 for i in range(n)],
         "qsnp_sig": [i % 2 == 1 for i in range(n)],
     })  # fmt: skip
 

@@ -40,7 +40,8 @@ def model(**indices: float) -> ModelContent:
 
 def leads(n: int, signal: str = "factor") -> pd.DataFrame:
     return pd.DataFrame({
-        "locus": range(1, n + 1), "signal": signal, "snp": [f"rs{i}" for i in range(n)], "chr": 1, "bp": np.arange(1, n + 1) * 1_000_000,
+        "locus": range(1, n + 1), "signal": signal, "snp": [f"rs{i}" for i in range(n)], "chr": 1,
+        "bp": np.arange(1, n + 1) * 1_000_000,
         "a1": "A", "a2": "G", "maf": 0.3, "start": 1, "end": 2, "n_snps": 3, "est": 0.1, "se": 0.01, "z": 10.0, "p": 0.0,
         "neglog10p": 400.0, "q_snp": 4.0, "q_snp_p": 0.26, "factor_sig": True, "qsnp_sig": [i == 1 for i in range(n)],
         "factor_only": [i != 1 for i in range(n)],

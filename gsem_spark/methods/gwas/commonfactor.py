@@ -24,10 +24,11 @@ from gsem_spark.methods.gwas.kernel import (
     v_full_is_known,
 )
 from gsem_spark.methods.gwas.kernel_ml import make_ml_work, ml_fit_batch, ml_fit_one
-from gsem_spark.methods.gwas.moments import Gc, Moments, arrange, gc_factors, smoothing_bounds
+from gsem_spark.methods.gwas.moments import Gc, Moments, arrange, gc_factors, smoothing_bounds, with_covariance
 from gsem_spark.methods.gwas.null import null_solution
 from gsem_spark.methods.gwas.smallmatrix import cholesky
 from gsem_spark.methods.gwas.smoothed import smooth_snp
+from gsem_spark.methods.gwas.smoothed_batch import ml_smooth_and_fit, smooth_and_fit
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.smooth import is_positive_definite, near_pd
 from gsem_spark.thresholds import SNP_SE
@@ -195,12 +196,36 @@ class CommonFactorGwas:
                 self.moments, self.chol_s, self.gc_factors, self.start, self.start_theta, self.std_lv, b, s, m,
                 out, codes, culprits,
             )
+        refused = np.isin(codes, (outcomes.MISSING, outcomes.NO_SE, outcomes.NO_VARIANCE))
         if self.smooth_v:
-            fitted = (codes != outcomes.NEEDS_SMOOTHING) & (codes != outcomes.MISSING)
-            smoothed[fitted & (codes != outcomes.NO_SE) & (codes != outcomes.NO_VARIANCE)] = outcomes.V_SMOOTHED
+            smoothed[~refused] = outcomes.V_SMOOTHED
+        self._smooth_s(b, s, m, out, codes, culprits, smoothed, z_smooth)
         for row in np.flatnonzero(codes == outcomes.NEEDS_SMOOTHING).tolist():
             codes[row], culprits[row], smoothed[row], z_smooth[row] = self._fit_smoothed(b[row], s[row], float(m[row]), out[row])
         return self._columns(out, codes, culprits, smoothed, z_smooth)
+
+    def _smooth_s(
+        self, beta: Floats, se: Floats, maf: Floats, out: Floats, codes: Ints, culprits: Ints, smoothed: Ints, z_smooth: Floats
+    ) -> None:
+        """Fit the rows that need smoothing of S_full only, in compiled code; leave the rest as they are."""
+        rows = np.flatnonzero(codes == outcomes.NEEDS_SMOOTHING)
+        if self.moments is None or rows.size == 0:
+            return
+        scratch = with_covariance(self.moments, self.S)
+        try:
+            if self.estimation == "DWLS":
+                smooth_and_fit(
+                    rows, self.S, scratch, self.gc_factors, self.start, self.std_lv, beta, se, maf, out, codes, culprits, z_smooth
+                )
+            else:
+                ml_smooth_and_fit(
+                    rows, self.S, scratch, self.gc_factors, self.start, self.start_theta, self.std_lv, beta, se, maf,
+                    out, codes, culprits, z_smooth,
+                )
+        except np.linalg.LinAlgError:  # an eigen-decomposition failed: that row, and those after it, go the slow way
+            pass
+        done = rows[codes[rows] != outcomes.NEEDS_SMOOTHING]
+        smoothed[done] |= outcomes.S_SMOOTHED
 
     def _fit_smoothed(self, beta: Floats, se: Floats, maf: float, out: Floats) -> tuple[int, int, int, float]:
         """Fit one SNP whose S_full or V_full needs smoothing; return code, trait, smoothing bits and z_smooth."""

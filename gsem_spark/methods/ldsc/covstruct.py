@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import DataError, ModelError
 from gsem_spark.methods import pvalues
+from gsem_spark.methods.ldsc import covstruct_checks as checks
 from gsem_spark.methods.ldsc import covstruct_files as files
 from gsem_spark.methods.ldsc.quality import quality_warnings
 
 Floats = NDArray[np.float64]
-
-SYMMETRY_RTOL: Final = 1e-6
-"""Asymmetry, relative to the largest element, that is taken for rounding and averaged away; more is an error."""
-
 
 def vech_indices(k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the lower triangle of a k x k matrix in vech (column-wise) order, each of length k*."""
@@ -110,11 +107,11 @@ class CovStruct:
         elements = tuple(f"{names[c]}~~{names[r]}" for r, c in zip(rows, columns, strict=True))
         object.__setattr__(self, "traits", names)
         for name, labels in (("S", names), ("V", elements), ("I", names)):
-            object.__setattr__(self, name, _symmetric(getattr(self, name), labels, name))
+            object.__setattr__(self, name, checks.symmetric(getattr(self, name), labels, name))
         for name, size in (("N", k_star), ("sample_prevalence", k), ("population_prevalence", k)):
-            object.__setattr__(self, name, _vector(getattr(self, name), size, name))
+            object.__setattr__(self, name, checks.vector(getattr(self, name), size, name))
         for name in ("sample_prevalence", "population_prevalence"):
-            _check_prevalence(getattr(self, name), names, name)
+            checks.check_prevalence(getattr(self, name), names, name)
         object.__setattr__(self, "M", float(self.M))
         for name in ("diagnostics", "settings", "inputs"):
             object.__setattr__(self, name, dict(getattr(self, name)))
@@ -415,42 +412,4 @@ class CovStruct:
         return cls.from_matrices(
             matrix, files.read_matrix(Path(V))[0], files.read_matrix(Path(I))[0], names,
             N=None if N is None else files.read_vector(Path(N)), M=M,
-        )
-
-
-def _symmetric(matrix: ArrayLike, labels: Sequence[str], name: str) -> Floats:
-    """Check one matrix and return it exactly symmetric and read-only; ``labels`` name its rows in messages."""
-    a = np.array(matrix, dtype=np.float64)
-    size = len(labels)
-    if a.shape != (size, size):
-        raise ModelError(f"{name} is {' x '.join(map(str, a.shape))}, but must be {size} x {size} for these traits")
-    if not np.isfinite(a).all():
-        r, c = (int(i) for i in np.argwhere(~np.isfinite(a))[0])
-        count = int((~np.isfinite(a)).sum())
-        raise ModelError(f"{name} has {count} elements that are not finite, the first at row {labels[r]}, column {labels[c]}")
-    gap = np.abs(a - a.T)
-    if gap.max() > SYMMETRY_RTOL * max(float(np.abs(a).max()), np.finfo(float).tiny):
-        r, c = (int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-        raise ModelError(
-            f"{name} is not symmetric: [{labels[r]}, {labels[c]}] is {a[r, c]:.6g}, its mirror image {a[c, r]:.6g}",
-            remedy="pass the full matrix, both triangles filled",
-        )
-    a = a if not gap.any() else (a + a.T) / 2.0
-    a.setflags(write=False)
-    return a
-
-
-def _vector(values: ArrayLike, size: int, name: str) -> Floats:
-    a = np.array(values, dtype=np.float64).ravel()
-    if a.size != size:
-        raise ModelError(f"{name} has {a.size} values, but must have {size} for these traits")
-    a.setflags(write=False)
-    return a
-
-
-def _check_prevalence(values: Floats, traits: Sequence[str], name: str) -> None:
-    bad = [f"{t} ({v:g})" for t, v in zip(traits, values, strict=True) if not (np.isnan(v) or 0.0 < v < 1.0)]
-    if bad:
-        raise ModelError(
-            f"{name.replace('_', ' ')} must lie between 0 and 1: {', '.join(bad)}", remedy="give shares, such as 0.01 for 1 %"
         )

@@ -29,7 +29,8 @@ REFERENCE: Final = ("ref_a1", "ref_a2", "ref_maf", "ref_chr", "ref_bp", "ref_mat
 INPUTS: Final = (*ROLES, *REFERENCE)
 """Columns that :func:`~gsem_spark.methods.sumstats.harmonise.harmonise` reads. Text columns are the roles; of the
 reference's, ``ref_a1`` and ``ref_a2`` are text, ``ref_maf``, ``ref_chr``, ``ref_bp`` and ``ref_eaf`` numbers, ``ref_matched`` and
-``hm3`` booleans. An absent column is a column of nulls."""
+``hm3`` booleans. A role that the file lacks is not given (or None, or of Arrow's null type); a given column without a value in
+this batch is not the same: its rows have missing values."""
 
 _TEXT: Final = ("snp", "a1", "a2", "direction", "ref", "alt")
 _CHROMOSOMES: Final = {
@@ -58,7 +59,7 @@ class Batch:
     number
         Numeric roles (float64, NaN where missing or unparsable).
     present
-        Roles with at least one non-null value in the batch's column.
+        Roles that the file has a column for.
     p_text
         The p-value's text, for values below float64's range.
     ref
@@ -117,12 +118,14 @@ def decode(raw: Mapping[str, Any] | pa.RecordBatch | pa.Table, *, compat: bool) 
     facts: dict[str, int] = {}
     p_text = pa.nulls(rows, pa.string())
     for role in ROLES:
-        column = as_text(columns.get(role), rows)
-        if column.null_count == rows and role not in _TEXT:
+        values = columns.get(role)
+        given = values is not None and not (isinstance(values, pa.Array | pa.ChunkedArray) and pa.types.is_null(values.type))
+        if not given and role not in _TEXT:
             continue
-        present |= {role} if column.null_count < rows else set()
+        column = as_text(values, rows)
+        present |= {role} if given else set()
         if role in _TEXT:
-            text[role] = without_missing(column, missing)
+            text[role] = without_missing(_trimmed(column), missing)
             if role == "snp" and not compat:
                 text[role] = _small_rs(text[role])
         elif role == "chr":
@@ -163,6 +166,10 @@ def unknown_share(direction: pa.Array) -> NDArray[np.float64]:
     length = pc.fill_null(pc.utf8_length(direction), 0).to_numpy(zero_copy_only=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length > 0, marks / length, np.nan)
+
+
+def _trimmed(text: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(text) if pc.any(pc.match_substring(text, " ")).as_py() else text
 
 
 def _small_rs(snp: pa.Array) -> pa.Array:

@@ -30,7 +30,7 @@ def harmonise_compat(batch: Batch, spec: HarmoniseSpec) -> Harmonised:
     """Apply the reference's two chains of rules to one batch; arguments and result as for ``harmonise``."""
     chain = Chain(spec.rules, batch.rows)
     raw = batch.numbers("effect")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         effect = np.log(raw) if spec.effect_kind == "odds_ratio" else raw
     file_maf = batch.numbers("maf")
     file_maf = np.where(file_maf > 0.5, 1.0 - file_maf, file_maf)
@@ -79,7 +79,7 @@ def _munge(
     chain.drop("ldsc:a2_mismatch", ~second)
     chain.drop("ldsc:info_low", ~(batch.numbers("info") >= spec.ldsc_info_min) if "info" in batch.present else none)
     chain.drop("ldsc:maf_low", ~(file_maf >= spec.ldsc_maf_min) if "maf" in batch.present else none)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z = np.sign(np.where(swapped, -effect, effect)) * pvalues.z_from_neglog10p(_neglog10_number(p))
     n = batch.numbers("n") if "n" in batch.present else 2.0 * batch.numbers("neff_half")
     own_n = spec.n is not None and (spec.scale != "linear_probability" or not {"n", "neff_half"} & batch.present)
@@ -126,12 +126,12 @@ def _scaled(batch: Batch, spec: HarmoniseSpec, effect: Floats, frequency: Floats
     nlp = _neglog10_number(p)
     if tiny.any() and spec.p_as_text:
         nlp = np.where(tiny, neglog10_p(batch.p_text, p), nlp)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = np.where(tiny, np.sqrt(2.0 * np.log(10.0) * nlp), pvalues.z_from_neglog10p(nlp))
         z = np.sign(effect) * size
     given = spec.n if spec.n_per_snp is None else spec.n_per_snp
     n = batch.numbers("n") if given is None else np.full(batch.rows, float(given))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if spec.standardised:
             return effect, np.abs(effect / z)
         beta, se = standardise(spec.scale, effect=effect, se=batch.numbers("se"), z=z, n=n, frequency=frequency)
@@ -162,5 +162,5 @@ def _words(text: object, *, upper: bool) -> NDArray[np.object_]:
 
 def _neglog10_number(p: Floats) -> Floats:
     """−log10 of p as float64 holds it: numbers below its range are 0 and give infinity; outside [0, 1] NaN."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where((p >= 0) & (p <= 1), -np.log10(p) + 0.0, np.nan)

@@ -14,6 +14,8 @@ from gsem_spark.methods.sumstats.text import MISSING, to_float
 OR_LOW: Final = 0.5
 OR_HIGH: Final = 1.5
 """An odds-ratio column has its median strictly between these: it rounds to 1 (GenomicSEM's test)."""
+NEGATIVE_SHARE: Final = 0.05
+"""More negative values than this are no slips in a column of odds ratios."""
 
 
 def effect_kind(sample: Iterable[str | None], *, hint: str | None = None, column: str = "effect", file: str = "") -> EffectKind:
@@ -43,9 +45,9 @@ def effect_kind(sample: Iterable[str | None], *, hint: str | None = None, column
             remedy="check the delimiter and the column map",
         )
     median = float(np.median(values))
-    looks = "odds_ratio" if OR_LOW < median < OR_HIGH else "signed"
-    if hint == "odds_ratio" and (looks == "signed" or (values < 0).any()):
-        share = float(np.mean(values < 0))
+    looks: EffectKind = "odds_ratio" if OR_LOW < median < OR_HIGH else "signed"
+    share = float(np.mean(values < 0))
+    if hint == "odds_ratio" and (looks == "signed" or share > NEGATIVE_SHARE):
         raise DataError(
             f"column {column} is named as an odds ratio, but its median is {median:.4g} and {share:.0%} of its "
             "values are negative",

@@ -39,8 +39,8 @@ def harmonise(raw: Mapping[str, Any] | pa.RecordBatch | pa.Table, spec: Harmonis
     Parameters
     ----------
     raw
-        Columns as in :data:`INPUTS`: text columns by role, and the reference's, aligned row by row (nulls where the variant is not
-        in the reference). Sorted by (snp, line number); all copies of a SNP in the same batch.
+        Columns as in :data:`INPUTS`: text columns by role, and the reference's, aligned row by row (nulls where the variant is
+        not in the reference). Sorted by (snp, line number); all copies of a SNP in the same batch.
     spec
         What the file is and which rules hold.
 
@@ -160,7 +160,7 @@ def _log_effect(batch: Batch, spec: HarmoniseSpec) -> Floats:
     """Signed effect per copy of the file's a1: the log of odds ratios. NaN where it cannot be used."""
     effect = batch.numbers("effect")
     if spec.effect_kind == "odds_ratio":
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             effect = np.log(effect)
     return np.where(np.isfinite(effect), effect, np.nan)
 
@@ -180,7 +180,7 @@ def _standard_error(batch: Batch, log_effect: Floats, spec: HarmoniseSpec) -> Fl
 def _significance(batch: Batch, log_effect: Floats, se: Floats, spec: HarmoniseSpec) -> tuple[Floats, Floats, dict[str, Bools]]:
     """−log10 p, signed Z of the file's a1, and which rows had their p from elsewhere than the p-value column."""
     given, p = batch.numbers("z"), batch.numbers("p")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         estimate = np.where(np.isfinite(given), given, log_effect / se)
     estimate = np.where(np.isfinite(estimate), estimate, np.nan)
     none = np.zeros(batch.rows, np.bool_)
@@ -204,7 +204,7 @@ def _significance(batch: Batch, log_effect: Floats, se: Floats, spec: HarmoniseS
     sign = np.sign(log_effect) if "effect" in batch.present else np.sign(given)
     if {"effect", "z"} <= batch.present:
         sign = np.where((sign == 0) & np.isfinite(given), np.sign(given), sign)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return nlp, np.where(sign == 0, 0.0, sign * magnitude), how
 
 
@@ -252,7 +252,7 @@ def _standardised(
     batch: Batch, spec: HarmoniseSpec, turn: Floats, log_effect: Floats, se: Floats, z: Floats, frequency: Floats
 ) -> tuple[Floats, Floats, Bools]:
     """Standardised effect and SE, and the rows whose SE came from the p-value."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         wald = np.abs(log_effect / z)
     from_p = np.isnan(se) & np.isfinite(wald) & (wald > 0)
     logistic = spec.scale in ("logistic", "logistic_or_se")

@@ -101,7 +101,7 @@ COMPAT_RULES: Final = _ordered(
 
 
 def rules_for(compat: str | None) -> tuple[Rule, ...]:
-    """The ordered rules of a mode: ``None`` (default rules) or ``"genomicsem"``."""
+    """Return the ordered rules of a mode: ``None`` (default rules) or ``"genomicsem"``."""
     return RULES if compat is None else COMPAT_RULES
 
 

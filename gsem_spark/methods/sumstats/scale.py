@@ -35,8 +35,8 @@ def snp_variance(frequency: Floats) -> Floats:
 
 
 def effective_n(cases: Floats, controls: Floats) -> Floats:
-    """Effective sample size 4 / (1/cases + 1/controls): that of a balanced study of the same power. NaN unless both are positive."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """Effective sample size 4 / (1/cases + 1/controls): a balanced study of the same power. NaN unless both are positive."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where((cases > 0) & (controls > 0), 4.0 / (1.0 / cases + 1.0 / controls), np.nan)
 
 

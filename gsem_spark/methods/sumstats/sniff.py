@@ -120,12 +120,12 @@ def sniff(head: bytes, file: str, *, min_columns: int = MIN_COLUMNS) -> RawForma
 
 
 def split_line(line: str, delimiter: Delimiter, quoted: bool) -> list[str]:
-    """Fields of one line; quotes are taken off where the file uses them."""
+    """Cut one line; quotes are taken off where the file uses them, and blanks around the fields."""
     if quoted:
         blank = delimiter == " "
         source = " ".join(line.split()) if blank else line
         return next(csv.reader([source], delimiter=delimiter), [])
-    return line.split() if delimiter == " " else line.split(delimiter)
+    return line.split() if delimiter == " " else [field.strip() for field in line.split(delimiter)]
 
 
 def _decode(head: bytes, file: str) -> str:
@@ -154,7 +154,7 @@ def _decode(head: bytes, file: str) -> str:
 
 
 def _header_line(lines: Sequence[str]) -> int | None:
-    """Index of the header: the last ``#`` line if it has as many fields as the data after it, else the first line that has no ``#``."""
+    """Index of the header: the last ``#`` line if it has as many fields as the data after it, else the first other line."""
     last_comment = None
     for i, line in enumerate(lines):
         if not line.strip():

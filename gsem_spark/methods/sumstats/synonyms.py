@@ -46,7 +46,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
                    "N_CTRL", "NUM_CONTROLS"),
     "neff": ("NEFF", "N_EFF", "N_EFFECTIVE", "EFFECTIVE_N", "EFFECTIVE_SAMPLE_SIZE", "SUMNEFF", "SUM_NEFF"),
     "neff_half": ("NEFF_HALF", "NEFFDIV2", "NEFF_DIV2", "HALF_NEFF"),
-    "info": ("INFO", "IMPINFO", "IMPUTATION_INFO", "INFO_SCORE", "IMPUTATION_QUALITY", "R2", "RSQ"),
+    "info": ("INFO", "IMPINFO", "IMPUTATION_INFO", "INFO_SCORE", "IMPUTATION_QUALITY", "RSQ"),
     "maf": ("MAF", "MINOR_ALLELE_FREQUENCY", "MINOR_AF"),
     "eaf": ("EFFECT_ALLELE_FREQUENCY", "EFFECT_ALLELE_FREQ", "EAF", "FRQ", "FREQ", "FREQ1", "FREQ_A1", "FREQ.A1", "A1FREQ",
             "A1_FREQ",
