@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from gsem_spark.version import __version__
 
 _PUBLIC = {
     "start_session": "gsem_spark.session",
@@ -35,7 +35,7 @@ _MODULES = {
                 "gsem_spark.methods.simulation"),
 }
 
-__all__ = ["__version__", *_PUBLIC, *_MODULES]
+__all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604 - names of the two tables above
 
 if TYPE_CHECKING:
     from gsem_spark import methods as methods

@@ -82,9 +82,10 @@ def start_session(
 
 def has_delta(spark: SparkSession) -> bool:
     """Whether the session has the Delta extension, as it must to read or write Delta tables."""
-    return DELTA_EXTENSION in (spark.conf.get("spark.sql.extensions", "") or "") or "databricks" in (
-        spark.conf.get("spark.app.name", "") or ""
-    ).lower()
+    return (
+        DELTA_EXTENSION in (spark.conf.get("spark.sql.extensions", "") or "")
+        or "databricks" in (spark.conf.get("spark.app.name", "") or "").lower()
+    )
 
 
 def local_settings() -> dict[str, str]:
@@ -211,7 +212,12 @@ def _resolve_delta_jars(scratch: Path) -> list[Path]:
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_SUBMIT")}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=scratch, env=environment, timeout=RESOLVE_TIMEOUT_S,
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=scratch,
+        env=environment,
+        timeout=RESOLVE_TIMEOUT_S,
         check=False,
     )
     line = next((text for text in done.stdout.splitlines() if text.startswith("JARS ")), None)
@@ -231,7 +237,7 @@ def _prepare_environment() -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 
-class _quiet_start:  # noqa: N801 - used as a function-like context manager
+class _quiet_start:
     """Keep the JVM's start-up chatter (log4j banner, native-code notice) off standard error until the session is up.
 
     The JVM inherits the file descriptor, so it is swapped at that level; what was said is shown again if the start fails.

@@ -188,7 +188,7 @@ COVSTRUCTS = TableSchema(
         Column("V", "array<double>", "sampling covariance of vech(S), column-wise lower triangle, k* x k* row-major", nullable=False),
         Column("I", "array<double>", "LDSC intercepts, k x k row-major", nullable=False),
         Column("N", "array<double>", "sample sizes per element of vech(S)", "samples", nullable=False),
-        Column("M", "double", "SNPs of the LD-score panel", "SNPs", nullable=False, low=0),
+        Column("M", "double", "SNPs of the LD-score panel; null where unknown", "SNPs", low=0),
         Column("sample_prevalence", "array<double>", "share of cases in the samples; NaN for observed-scale traits", nullable=False),
         Column("population_prevalence", "array<double>", "share of cases in the population; NaN likewise", nullable=False),
         Column("diagnostics", "string", "per-trait and per-pair LDSC figures, JSON", nullable=False),

@@ -85,13 +85,15 @@ class Workspace:
                 HadoopFiles(spark).publish_text(f"{root}/{MARKER}", json.dumps(marker) + "\n")
             except Exception as error:
                 raise StorageError(
-                    f"the workspace cannot be made: {str(error).splitlines()[0]}", where=location,
+                    f"the workspace cannot be made: {str(error).splitlines()[0]}",
+                    where=location,
                     remedy="choose a folder that can be written",
                 ) from error
             found = marker
         if found["format"] != format:
             raise ConfigError(
-                f"the workspace is in {found['format']} format, not {format}", where=location,
+                f"the workspace is in {found['format']} format, not {format}",
+                where=location,
                 remedy=f"use format {found['format']}, or another folder",
             )
         return cls.open(location, spark)
@@ -115,7 +117,8 @@ class Workspace:
         if marker["workspace_version"] > WORKSPACE_VERSION:
             raise StorageError(
                 f"the workspace has layout version {marker['workspace_version']}, this program knows {WORKSPACE_VERSION}",
-                where=location, remedy="update gsem_spark",
+                where=location,
+                remedy="update gsem_spark",
             )
         if marker["format"] == "parquet":
             from gsem_spark.catalog.parquet_store import ParquetStore
@@ -123,7 +126,8 @@ class Workspace:
             return cls(root, ParquetStore(session, root), session)
         if not has_delta(session):
             raise StorageError(
-                "the workspace is in Delta format and this Spark session has no Delta", where=location,
+                "the workspace is in Delta format and this Spark session has no Delta",
+                where=location,
                 remedy="start the session with the io.delta jars and spark.sql.extensions (see conf/spark), "
                 "or make the workspace with format parquet",
             )
@@ -173,7 +177,14 @@ class Workspace:
         ordered = [tuple(_cell(r.get(name), kinds[name]) for name in schema.names) for r in records]
         return self.spark.createDataFrame(ordered, spark_schema(schema), verifySchema=True)
 
-    def replace(self, table: str, frame: DataFrame, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None) -> None:
+    def replace(
+        self,
+        table: str,
+        frame: DataFrame,
+        scopes: Sequence[Scope] | Scope | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Replace parts of a table (all of it when it has no scope columns) by a frame's rows, in one atomic commit.
 
         Parameters
@@ -201,7 +212,12 @@ class Workspace:
         """Add a frame's rows to a table in one atomic commit."""
         self._write(schema_of(table), frame, None, metadata)
 
-    def replace_all(self, writes: Sequence[tuple[str, DataFrame, Sequence[Scope] | Scope | None]], *, metadata: Mapping[str, Any] | None = None) -> None:
+    def replace_all(
+        self,
+        writes: Sequence[tuple[str, DataFrame, Sequence[Scope] | Scope | None]],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Several replacements side by side: their commits are independent of each other, only their waiting overlaps."""
         with ThreadPoolExecutor(max_workers=len(writes)) as pool:
             for done in [pool.submit(self.replace, t, f, s, metadata=metadata) for t, f, s in writes]:
@@ -214,11 +230,19 @@ class Workspace:
             if self._store.exists(schema):
                 frame = self._store.read(schema)
                 infos.append(
-                    TableInfo(schema.name, frame.count(), self._store.version(schema), len(frame.inputFiles()), self._store.location(schema))
+                    TableInfo(
+                        schema.name,
+                        frame.count(),
+                        self._store.version(schema),
+                        len(frame.inputFiles()),
+                        self._store.location(schema),
+                    )
                 )
         return infos
 
-    def _write(self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: Mapping[str, Any] | None) -> None:
+    def _write(
+        self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: Mapping[str, Any] | None
+    ) -> None:
         checked = guarded(schema, frame)
         try:
             self._store.write(schema, checked, scopes, json.dumps(metadata or {}, sort_keys=True))

@@ -1,4 +1,4 @@
-"""Common-factor GWAS on Spark: the null fit is broadcast, SNPs run through one compiled kernel, chromosomes are the unit of restart.
+"""Common-factor GWAS on Spark: the null fit is broadcast, SNPs run through one compiled kernel, restart is by chromosome.
 
 Chromosomes are written in waves of about a million SNPs, each wave one atomic commit. A chromosome that is in the table is
 whole; the same command after a crash goes on with those that are not.
@@ -7,6 +7,7 @@ whole; the same command after a crash goes on with those that are not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -29,6 +30,7 @@ from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from gsem_spark.catalog.store import Scope
     from gsem_spark.catalog.workspace import Workspace
 
 WAVE_SNPS: Final = 1_500_000
@@ -74,7 +76,10 @@ class GwasStep(Step[GwasConfig]):
         """Make the panel if needed, run the missing chromosomes, then find the loci."""
         c = self.config
         kernel = CommonFactorGwas.prepare(self.cov, c.gc, c.snp_se, c.estimation, c.std_lv)
-        panel = self.panel_step.run(ws, progress)
+        with ThreadPoolExecutor(max_workers=1) as pool:  # kernels compile (once a machine) while Spark joins
+            compiled = pool.submit(kernel.warm_up)
+            panel = self.panel_step.run(ws, progress)
+            compiled.result()
         self._keep_covstruct(ws)
         counts = panel_counts(ws, panel.run_id)
         done = {int(p["chr"]) for p in ws.partitions("gwas_results", {"run_id": plan.run_id})}
@@ -96,7 +101,7 @@ class GwasStep(Step[GwasConfig]):
     def _run_wave(self, ws: Workspace, kernel: CommonFactorGwas, panel_id: str, run_id: str, chromosomes: list[int]) -> None:
         rows = ws.read("gwas_panel").where((F.col("panel_id") == panel_id) & F.col("chr").isin(chromosomes))
         fitted = fit_frame(rows, kernel).withColumns(dict(zip(_CONSTANT, map(F.lit, (run_id, *LHS_OP_RHS)), strict=True)))
-        scopes = [{"run_id": run_id, "chr": chromosome} for chromosome in chromosomes]
+        scopes: list[Scope] = [{"run_id": run_id, "chr": chromosome} for chromosome in chromosomes]
         ws.replace("gwas_results", fitted.select(*GWAS_RESULTS.names), scopes, metadata={"run_id": run_id, "chr": chromosomes})
 
     def _keep_covstruct(self, ws: Workspace) -> None:
@@ -125,7 +130,7 @@ def fit_frame(panel: DataFrame, kernel: CommonFactorGwas) -> DataFrame:
 
     names = [*_CARRIED, *RESULT_COLUMNS]
     schema = ", ".join(f"{name} {kind[name]}" for name in names)
-    return panel.select(*_CARRIED, "beta", "se").mapInArrow(run, schema)  # type: ignore[arg-type]
+    return panel.select(*_CARRIED, "beta", "se").mapInArrow(run, schema)
 
 
 def fit_batch(model: CommonFactorGwas, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -135,7 +140,10 @@ def fit_batch(model: CommonFactorGwas, batch: pa.RecordBatch) -> pa.RecordBatch:
     maf = batch.column("maf").to_numpy(zero_copy_only=False)
     fitted = model.fit(arrays["beta"], arrays["se"], maf)
     columns = [batch.column(name) for name in _CARRIED]
-    columns += [pa.array(fitted[name], from_pandas=True) if name not in ("status", "message") else pa.array(fitted[name], pa.string()) for name in RESULT_COLUMNS]
+    columns += [
+        pa.array(fitted[name], from_pandas=True) if name not in ("status", "message") else pa.array(fitted[name], pa.string())
+        for name in RESULT_COLUMNS
+    ]
     return pa.RecordBatch.from_arrays(columns, names=[*_CARRIED, *RESULT_COLUMNS])
 
 
@@ -185,9 +193,16 @@ class Run:
 
 
 def common_factor_gwas(
-    ws: Workspace, cov: CovStruct, gc: Literal["standard", "conserv", "none"] = "standard", *,
-    estimation: Literal["DWLS", "ML"] = "DWLS", std_lv: bool = False, snp_se: float = SNP_SE,
-    info_min: float = PER_SNP_INFO_MIN, maf_min: float = PER_SNP_MAF_MIN, progress: Progress | None = None,
+    ws: Workspace,
+    cov: CovStruct,
+    gc: Literal["standard", "conserv", "none"] = "standard",
+    *,
+    estimation: Literal["DWLS", "ML"] = "DWLS",
+    std_lv: bool = False,
+    snp_se: float = SNP_SE,
+    info_min: float = PER_SNP_INFO_MIN,
+    maf_min: float = PER_SNP_MAF_MIN,
+    progress: Progress | None = None,
 ) -> Run:
     """Run a genome-wide common-factor GWAS with Q_SNP on the traits of a covariance structure.
 

@@ -21,7 +21,22 @@ if TYPE_CHECKING:
 
     from gsem_spark.catalog.workspace import Workspace
 
-_HIT_COLUMNS: Final = ("snp", "chr", "bp", "a1", "a2", "maf", "est", "se", "z", "p", "neglog10p", "q_snp", "q_snp_p", "q_snp_neglog10p")
+_HIT_COLUMNS: Final = (
+    "snp",
+    "chr",
+    "bp",
+    "a1",
+    "a2",
+    "maf",
+    "est",
+    "se",
+    "z",
+    "p",
+    "neglog10p",
+    "q_snp",
+    "q_snp_p",
+    "q_snp_neglog10p",
+)
 _BIN: Final = 0.01
 """Width of the bins in which a median is first located; the values of its bin alone are then sorted."""
 _TOP: Final = 100.0
@@ -70,11 +85,12 @@ def exact_median(values: DataFrame) -> float | None:
     if total == 0:
         return None
     wanted = [(total - 1) // 2, total // 2]  # 0-based ranks of the two middle values
-    before, found = 0, []
+    before = 0
+    found: list[float] = []
     for number, n in bins:
         inside = [rank - before for rank in wanted if before <= rank < before + n]
         if inside:
-            part = sorted(r["value"] for r in known.where(place == number).collect())
+            part = sorted(float(r["value"]) for r in known.where(place == number).collect())
             found += [part[rank] for rank in inside]
         before += n
     return (found[0] + found[1]) / 2.0
@@ -87,7 +103,9 @@ def _counts(rows: DataFrame) -> Sequence[Any]:
     per_snp = 1.0 / (2.0 * F.col("maf") * (1.0 - F.col("maf")) * F.col("se") * F.col("se"))
     exact = "decimal(30,6)"  # decimal sums are associative: the same whatever the order
     grouped = rows.groupBy("status").agg(
-        F.count("*").alias("n"), F.count("z").alias("fitted"), F.max("q_snp_df").alias("q_df"),
+        F.count("*").alias("n"),
+        F.count("z").alias("fitted"),
+        F.max("q_snp_df").alias("q_df"),
         F.sum((F.col("z") * F.col("z")).cast(exact)).cast("double").alias("chisq"),
         F.sum(F.when(counted, per_snp).cast(exact)).cast("double").alias("effective_sum"),
         F.count(F.when(counted, 1)).alias("effective_snps"),

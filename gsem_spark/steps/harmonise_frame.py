@@ -64,7 +64,9 @@ def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> Dat
         F.col("snp").alias("key"), *(F.col(column).alias(name) for name, column in _REFERENCE.items())
     )
     # One shuffle of each side by name. A hash join keeps the partitioning; the sort brings a file's copies together.
-    joined = lines.repartition(partitions, "key").join(reference.repartition(partitions, "key").hint("shuffle_hash"), "key", "left")
+    joined = lines.repartition(partitions, "key").join(
+        reference.repartition(partitions, "key").hint("shuffle_hash"), "key", "left"
+    )
     ordered = joined.sortWithinPartitions("key", "file", "row")
     readers, specs = [t.reader for t in tasks], [t.spec for t in tasks]
 
@@ -74,7 +76,7 @@ def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> Dat
                 rows = whole.filter(pc.equal(whole.column("file"), file))
                 yield from harmonise_rows(file, rows, readers[file], specs[file])
 
-    return ordered.mapInArrow(run, _OUT_SCHEMA)  # type: ignore[arg-type]
+    return ordered.mapInArrow(run, _OUT_SCHEMA)
 
 
 def whole_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -83,16 +85,15 @@ def whole_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        if held is not None:
-            batch = pa.Table.from_batches([held, batch]).combine_chunks().to_batches()[0]
-        keys = batch.column("key")
-        last = keys[batch.num_rows - 1].as_py()
-        start = batch.num_rows - 1
+        joined = batch if held is None else pa.Table.from_batches([held, batch]).combine_chunks().to_batches()[0]
+        keys = joined.column("key")
+        last = keys[joined.num_rows - 1].as_py()
+        start = joined.num_rows - 1
         while start > 0 and keys[start - 1].as_py() == last:
             start -= 1
-        held = batch.slice(start)
+        held = joined.slice(start)
         if start:
-            yield batch.slice(0, start)
+            yield joined.slice(0, start)
     if held is not None:
         yield held
 
@@ -106,8 +107,11 @@ def harmonise_rows(file: int, rows: pa.RecordBatch, reader: FieldReader, spec: H
         rows = rows.filter(fits)
     lines, numbers = rows.column("value"), rows.column("row")
     columns: dict[str, Any] = {
-        **reader.read(lines), "row": numbers, **{name: rows.column(name) for name in _REFERENCE if name != "ref_hm3"},
-        "ref_matched": pc.is_valid(rows.column("ref_a1")), "hm3": pc.fill_null(rows.column("ref_hm3"), False),
+        **reader.read(lines),
+        "row": numbers,
+        **{name: rows.column(name) for name in _REFERENCE if name != "ref_hm3"},
+        "ref_matched": pc.is_valid(rows.column("ref_a1")),
+        "hm3": pc.fill_null(rows.column("ref_hm3"), False),
     }
     done = harmonise(columns, spec)
     kept = np.flatnonzero(done.keep)
@@ -147,7 +151,9 @@ def _keyed(ws: Workspace, number: int, task: FileTask) -> DataFrame:
         key = F.when(key.rlike("^RS[0-9]+$"), F.lower(key)).otherwise(key)
     spread = F.concat(F.lit(_MISSING_KEY), F.col("row").cast("string"))  # rows without a name meet nothing, and nobody
     return read_lines(ws.spark, task.source).select(
-        F.lit(number).cast("int").alias("file"), "row", "value",
+        F.lit(number).cast("int").alias("file"),
+        "row",
+        "value",
         F.when((key == "") | key.isNull(), spread).otherwise(key).alias("key"),
     )
 
@@ -156,7 +162,9 @@ def _field(reader: FieldReader, place: int) -> Column:
     line: Column = F.col("value")
     if reader.quoted:
         schema = ", ".join(f"c{i} string" for i in range(reader.n_fields))
-        return F.trim(F.from_csv(line, F.lit(schema), {"sep": "\t" if reader.delimiter == "\t" else reader.delimiter})[f"c{place}"])
+        return F.trim(
+            F.from_csv(line, F.lit(schema), {"sep": "\t" if reader.delimiter == "\t" else reader.delimiter})[f"c{place}"]
+        )
     if reader.runs:
         return F.get(F.split(F.trim(line), r"[ \t]+"), F.lit(place))
     upto = F.substring_index(line, reader.delimiter, place + 1)
@@ -166,9 +174,12 @@ def _field(reader: FieldReader, place: int) -> Column:
 def _kept(file: int, rows: pa.RecordBatch, done: Harmonised, at: np.ndarray) -> pa.RecordBatch:
     index = pa.array(at)
     columns: dict[str, Any] = {
-        "snp": rows.column("key").take(index), "row": rows.column("row").take(index),
-        "chr": rows.column("ref_chr").take(index), "bp": rows.column("ref_bp").take(index),
-        "a1": rows.column("ref_a1").take(index), "a2": rows.column("ref_a2").take(index),
+        "snp": rows.column("key").take(index),
+        "row": rows.column("row").take(index),
+        "chr": rows.column("ref_chr").take(index),
+        "bp": rows.column("ref_bp").take(index),
+        "a1": rows.column("ref_a1").take(index),
+        "a2": rows.column("ref_a2").take(index),
         **{name: pa.array(getattr(done, name)[at], pa.float64(), from_pandas=True) for name in _VALUES},
     }
     return _batch(file, at.size, columns)
@@ -200,7 +211,11 @@ def _counts(
 
 
 _ARROW: Final = {
-    "file": pa.int32(), "row": pa.int64(), "chr": pa.int32(), "bp": pa.int64(), **dict.fromkeys(_VALUES, pa.float64()),
+    "file": pa.int32(),
+    "row": pa.int64(),
+    "chr": pa.int32(),
+    "bp": pa.int64(),
+    **dict.fromkeys(_VALUES, pa.float64()),
     **dict.fromkeys(("rule", "text", "counts", "snp", "a1", "a2"), pa.string()),
 }
 

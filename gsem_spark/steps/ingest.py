@@ -15,15 +15,24 @@ from pydantic import Field, field_validator
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from gsem_spark.errors import ConfigError, DataError, GsemError
-from gsem_spark.methods.sumstats import ColumnMap, Counters, HarmoniseSpec, check_columns, effect_kind, qc_rows, resolve, verify_effect_kind
+from gsem_spark.errors import DataError, GsemError
+from gsem_spark.methods.sumstats import (
+    ColumnMap,
+    Counters,
+    HarmoniseSpec,
+    check_columns,
+    effect_kind,
+    qc_rows,
+    resolve,
+    verify_effect_kind,
+)
 from gsem_spark.steps.harmonise_frame import FIELD_COUNT_RULE, FileTask, harmonised, merge_counts
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.raw_fields import FieldReader
 from gsem_spark.steps.raw_errors import read_error
+from gsem_spark.steps.raw_fields import FieldReader
 from gsem_spark.steps.references import reference_version
 from gsem_spark.steps.sidecar import sidecar_n
-from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, content_hash
+from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, checked_config, content_hash
 from gsem_spark.steps.text_source import TextSource, open_text
 from gsem_spark.steps.traits import Trait
 from gsem_spark.thresholds import BUILD_MISMATCH_SHARE, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
@@ -80,7 +89,10 @@ class MungeStep(Step[MungeConfig]):
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Content of each file, and the variant reference."""
-        return {"reference_variants": reference_version(ws), **{f"file/{t.name}": self._source(ws, t).sha256 for t in self.config.traits}}
+        return {
+            "reference_variants": reference_version(ws),
+            **{f"file/{t.name}": self._source(ws, t).sha256 for t in self.config.traits},
+        }
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """Every trait's registry row still names the file and settings of this run."""
@@ -97,15 +109,23 @@ class MungeStep(Step[MungeConfig]):
         if todo:
             rows = [self._registry_row(ws, t, task, r) for t, task, r in zip(todo, tasks, results, strict=True)]
             ws.replace("traits", ws.frame("traits", rows), [{"trait": t.name} for t in todo], metadata={"run_id": plan.run_id})
-        kept = {r["trait"]: r["rows_kept"] for r in ws.read("traits").collect() if r["trait"] in {t.name for t in self.config.traits}}
+        kept = {
+            r["trait"]: r["rows_kept"] for r in ws.read("traits").collect() if r["trait"] in {t.name for t in self.config.traits}
+        }
         warnings = tuple(w for result in results for w in result.warnings)
         return Outcome(
-            sum(kept.values()), {name: str(n) for name, n in kept.items()},
-            {"munged": [t.name for t in todo], "unchanged": skipped, "rows_in": {r.trait: r.rows_in for r in results}}, warnings,
+            sum(kept.values()),
+            {name: str(n) for name, n in kept.items()},
+            {"munged": [t.name for t in todo], "unchanged": skipped, "rows_in": {r.trait: r.rows_in for r in results}},
+            warnings,
         )
 
     def _missing(self, ws: Workspace) -> list[Trait]:
-        present = {r["trait"]: r["file_id"] for r in ws.read("traits").select("trait", "file_id").collect()} if ws.exists("traits") else {}
+        present = (
+            {r["trait"]: r["file_id"] for r in ws.read("traits").select("trait", "file_id").collect()}
+            if ws.exists("traits")
+            else {}
+        )
         return [t for t in self.config.traits if present.get(t.name) != self._file_id(ws, t)]
 
     def _source(self, ws: Workspace, trait: Trait) -> TextSource:
@@ -119,11 +139,21 @@ class MungeStep(Step[MungeConfig]):
 
     def _task(self, ws: Workspace, trait: Trait) -> FileTask:
         c, source = self.config, self._source(ws, trait)
-        columns = resolve(source.format.header, trait.columns, compat=c.compat is not None, file=source.name, empty=source.format.empty)
+        columns = resolve(
+            source.format.header, trait.columns, compat=c.compat is not None, file=source.name, empty=source.format.empty
+        )
         n = trait.n if trait.n is not None else sidecar_n(ws.spark, source.path)
         spec = HarmoniseSpec(
-            trait=trait.name, scale=trait.scale, n=n, sample_prevalence=trait.sample_prevalence, ambiguous=c.ambiguous, indels=c.indels,
-            info_min=c.info_min, maf_min=c.maf_min, direction_max_missing=c.direction_max_missing, compat=c.compat,
+            trait=trait.name,
+            scale=trait.scale,
+            n=n,
+            sample_prevalence=trait.sample_prevalence,
+            ambiguous=c.ambiguous,
+            indels=c.indels,
+            info_min=c.info_min,
+            maf_min=c.maf_min,
+            direction_max_missing=c.direction_max_missing,
+            compat=c.compat,
         )
         check_columns(columns, spec, file=source.name)
         reader = FieldReader.of(source.format, columns.index)
@@ -132,18 +162,32 @@ class MungeStep(Step[MungeConfig]):
     def _registry_row(self, ws: Workspace, trait: Trait, task: FileTask, result: FileResult) -> dict[str, Any]:
         header = task.source.format.header
         return {
-            "trait": trait.name, "file_id": result.file_id, "file": task.source.name, "sha256": task.source.sha256, "scale": trait.scale,
-            "n": task.spec.n, "sample_prevalence": trait.sample_prevalence, "population_prevalence": trait.population_prevalence,
+            "trait": trait.name,
+            "file_id": result.file_id,
+            "file": task.source.name,
+            "sha256": task.source.sha256,
+            "scale": trait.scale,
+            "n": task.spec.n,
+            "sample_prevalence": trait.sample_prevalence,
+            "population_prevalence": trait.population_prevalence,
             "columns": {role: header[i] for role, i in task.reader.roles.items()},
             "settings": json.dumps(self.config.model_dump(mode="json", exclude={"traits"}), sort_keys=True),
-            "rows_in": result.rows_in, "rows_kept": result.rows_kept,
+            "rows_in": result.rows_in,
+            "rows_kept": result.rows_kept,
         }
 
 
 def munge(
-    ws: Workspace, traits: Iterable[Trait], info_min: float = PER_SNP_INFO_MIN, maf_min: float = PER_SNP_MAF_MIN, *,
-    ambiguous: Literal["keep", "drop"] = "keep", indels: bool = False, direction_max_missing: float | None = None,
-    compat: Literal["genomicsem"] | None = None, progress: Progress | None = None,
+    ws: Workspace,
+    traits: Iterable[Trait],
+    info_min: float = PER_SNP_INFO_MIN,
+    maf_min: float = PER_SNP_MAF_MIN,
+    *,
+    ambiguous: Literal["keep", "drop"] = "keep",
+    indels: bool = False,
+    direction_max_missing: float | None = None,
+    compat: Literal["genomicsem"] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Munge raw GWAS files into the workspace's summary statistics.
 
@@ -178,14 +222,17 @@ def munge(
     DataError
         A file cannot be used; nothing of any file of the call is visible then.
     """
-    try:
-        config = MungeConfig(
-            traits=tuple(traits), info_min=info_min, maf_min=maf_min, ambiguous=ambiguous, indels=indels,
-            direction_max_missing=direction_max_missing, compat=compat,
-        )
-    except ValueError as error:
-        details = getattr(error, "errors", lambda: [{"msg": str(error), "loc": ()}])()
-        raise ConfigError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in details), where="munge") from None
+    config = checked_config(
+        MungeConfig,
+        "munge",
+        traits=tuple(traits),
+        info_min=info_min,
+        maf_min=maf_min,
+        ambiguous=ambiguous,
+        indels=indels,
+        direction_max_missing=direction_max_missing,
+        compat=compat,
+    )
     return MungeStep(config).run(ws, progress)
 
 
@@ -201,7 +248,9 @@ class FileResult:
     warnings: tuple[str, ...]
 
 
-def _munge(ws: Workspace, tasks: Sequence[FileTask], file_ids: Sequence[str], run_id: str, progress: Progress) -> list[FileResult]:
+def _munge(
+    ws: Workspace, tasks: Sequence[FileTask], file_ids: Sequence[str], run_id: str, progress: Progress
+) -> list[FileResult]:
     """Run the job once, check every file, then commit all tables."""
     size = sum(t.source.size * (_UNPACKED_RATIO if t.source.compression != "none" else 1) for t in tasks)
     partitions = max(int(ws.spark.sparkContext.defaultParallelism), -(-size // BYTES_PER_PARTITION))
@@ -240,7 +289,15 @@ def _judge(task: FileTask, file_id: str, texts: Sequence[str]) -> FileResult:
     rows_in, kept = facts.get("rows", 0) + torn, facts.get("kept", 0)
     verify_effect_kind(counters, task.spec, file=name)
     _check_build(facts, name)
-    qc = [{"step": 0, "rule": FIELD_COUNT_RULE, "meaning": "number of fields differs from the header's", "rows_in": rows_in, "rows_dropped": torn}]
+    qc: list[dict[str, Any]] = [
+        {
+            "step": 0,
+            "rule": FIELD_COUNT_RULE,
+            "meaning": "number of fields differs from the header's",
+            "rows_in": rows_in,
+            "rows_dropped": torn,
+        }
+    ]
     qc += qc_rows(counters, task.spec)
     if rows_in and not kept:
         _all_lost(name, rows_in, qc, examples)
@@ -252,9 +309,10 @@ def _check_build(facts: Mapping[str, int], file: str) -> None:
     compared, disagree = facts.get("positions_compared", 0), facts.get("positions_disagree", 0)
     if compared and disagree / compared > BUILD_MISMATCH_SHARE:
         raise DataError(
-            f"{disagree:,} of {compared:,} variants ({disagree / compared:.0%}) stand at another position than in the variant reference: "
-            "the file is on another genome build, or positions of several builds are mixed", where=file,
-            remedy="lift the file over to the reference's build, or leave its position columns out (columns: chr and bp to an empty name)",
+            f"{disagree:,} of {compared:,} variants ({disagree / compared:.0%}) stand at another position than in the reference: "
+            "the file is on another genome build, or positions of several builds are mixed",
+            where=file,
+            remedy="lift the file over to the reference's build, or remove its position columns",
         )
 
 
@@ -262,9 +320,10 @@ def _all_lost(file: str, rows_in: int, qc: Sequence[Mapping[str, Any]], examples
     worst = max((r for r in qc if not r["meaning"].startswith("repair")), key=lambda r: r["rows_dropped"])
     shown = examples.get(worst["rule"], [])
     raise DataError(
-        f"none of {rows_in:,} rows is usable; most were dropped by rule {worst['rule']} ({worst['meaning']}): {worst['rows_dropped']:,}"
-        + (f", first line {shown[0]}" if shown else ""),
-        where=file, remedy="check the columns read (columns: …) and that SNP names are those of the variant reference",
+        f"none of {rows_in:,} rows is usable; most ({worst['rows_dropped']:,}) were dropped by rule {worst['rule']}: {worst['meaning']}"
+        + (f"; first line {shown[0]}" if shown else ""),
+        where=file,
+        remedy="check the columns read (columns: …) and that SNP names are those of the variant reference",
     )
 
 

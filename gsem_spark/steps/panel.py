@@ -50,12 +50,16 @@ class BuildPanel(Step[PanelConfig]):
         """Join and commit."""
         traits = trait_rows(ws, self.config.traits)
         with progress.stage(f"panel of {len(traits)} traits"):
-            ws.replace("gwas_panel", self._wide(ws, traits, plan.run_id), {"panel_id": plan.run_id}, metadata={"run_id": plan.run_id})
+            ws.replace(
+                "gwas_panel", self._wide(ws, traits, plan.run_id), {"panel_id": plan.run_id}, metadata={"run_id": plan.run_id}
+            )
             counts = panel_counts(ws, plan.run_id)
         rows = sum(counts.values())
         kept = {t: row["rows_kept"] for t, row in traits.items()}
         warnings = () if rows else (f"no SNP has effects in all of {', '.join(traits)}",)
-        return Outcome(rows, {str(c): str(n) for c, n in counts.items()}, {"panel_id": plan.run_id, "rows_of_trait": kept}, warnings)
+        return Outcome(
+            rows, {str(c): str(n) for c, n in counts.items()}, {"panel_id": plan.run_id, "rows_of_trait": kept}, warnings
+        )
 
     def _wide(self, ws: Workspace, traits: dict[str, Any], panel_id: str) -> DataFrame:
         names = list(traits)
@@ -64,8 +68,12 @@ class BuildPanel(Step[PanelConfig]):
         if exempt:  # those rules were applied, in the reference's own order, when the file was munged
             usable = usable | F.col("trait").isin(exempt)
         long = ws.read("sumstats").where(
-            F.col("trait").isin(names) & F.col("beta").isNotNull() & F.col("se").isNotNull() & usable
-            & F.col("chr").isNotNull() & (F.col("maf") >= self.config.maf_min)
+            F.col("trait").isin(names)
+            & F.col("beta").isNotNull()
+            & F.col("se").isNotNull()
+            & usable
+            & F.col("chr").isNotNull()
+            & (F.col("maf") >= self.config.maf_min)
         )
         stretch = F.floor(F.coalesce("bp", F.lit(0)) / STRETCH_BP)
         together = long.withColumn("stretch", stretch).repartition("chr", "stretch")
@@ -75,7 +83,8 @@ class BuildPanel(Step[PanelConfig]):
 
         same = {c: F.max(c).alias(c) for c in ("bp", "a1", "a2", "maf")}
         wide = together.groupBy("chr", "stretch", "snp").agg(
-            F.count("*").alias("present"), *same.values(),
+            F.count("*").alias("present"),
+            *same.values(),
             *(F.array(*(of(t, c) for t in names)).alias(c) for c in ("beta", "se")),
             F.array(*(F.coalesce(of(t, "n"), F.lit(float("nan"))) for t in names)).alias("n"),
         )

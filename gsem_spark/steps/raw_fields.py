@@ -66,7 +66,9 @@ class FieldReader:
         table = csv.read_csv(
             pa.BufferReader(text),
             read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=max(len(text) + 1, 1 << 16)),
-            parse_options=csv.ParseOptions(delimiter=delimiter, quote_char='"' if self.quoted else False, ignore_empty_lines=False),
+            parse_options=csv.ParseOptions(
+                delimiter=delimiter, quote_char='"' if self.quoted else False, ignore_empty_lines=False
+            ),
             convert_options=csv.ConvertOptions(
                 include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
             ),

@@ -80,7 +80,9 @@ class LoadVariants(Step[VariantsConfig]):
             raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP, A1 and A2 are needed")
         warnings = []
         if repeated:
-            warnings.append(f"{repeated:,} variant names stand more than once in {Path(self.config.variants).name}; all copies were left out")
+            warnings.append(
+                f"{repeated:,} variant names stand more than once in {Path(self.config.variants).name}; all copies were left out"
+            )
         if with_maf < rows:
             warnings.append(f"{rows - with_maf:,} of {rows:,} reference variants have no MAF; per-SNP models cannot use them")
         return Outcome(rows, summary={"placed": placed, "with_maf": with_maf, "hm3": hm3}, warnings=tuple(warnings))
@@ -118,7 +120,9 @@ class LoadLdScores(Step[LdScoresConfig]):
         files = HadoopFiles(ws.spark)
         folders = {"ld_scores": self.config.ld_scores, **({"weights": self.config.weights} if self._separate() else {})}
         return {
-            role: content_hash({name: files.sha256(f"{folder}/{name}") for name in _score_files(files, str(folder), role == "ld_scores")})
+            role: content_hash(
+                {name: files.sha256(f"{folder}/{name}") for name in _score_files(files, str(folder), role == "ld_scores")}
+            )
             for role, folder in folders.items()
         }
 
@@ -134,12 +138,15 @@ class LoadLdScores(Step[LdScoresConfig]):
             scores, counts = self._read(ws.spark)
             ws.replace("ld_scores", self._table(scores, counts), {"panel": panel}, metadata={"run_id": plan.run_id})
         per_chromosome = {
-            r["chr"]: r["n"] for r in ws.read("ld_scores").where(F.col("panel") == panel).groupBy("chr").agg(F.count("*").alias("n")).collect()
+            r["chr"]: r["n"]
+            for r in ws.read("ld_scores").where(F.col("panel") == panel).groupBy("chr").agg(F.count("*").alias("n")).collect()
         }
         rows = sum(per_chromosome.values())
         return Outcome(
-            rows, {str(c): str(n) for c, n in sorted(per_chromosome.items())},
-            {"panel": panel, "M": sum(counts.values()), "snps": rows}, tuple(_frequency_warning(ws, panel)),
+            rows,
+            {str(c): str(n) for c, n in sorted(per_chromosome.items())},
+            {"panel": panel, "M": sum(counts.values()), "snps": rows},
+            tuple(_frequency_warning(ws, panel)),
         )
 
     def _separate(self) -> bool:
@@ -159,7 +166,8 @@ class LoadLdScores(Step[LdScoresConfig]):
         sizes = {r["chr"]: r["n"] for r in scores.groupBy("chr").agg(F.count("*").alias("n")).collect()}
         if missing := sorted(set(sizes) - set(counts)):
             raise DataError(
-                f"chromosomes {missing} have LD scores and no .l2.M_5_50 file", where=self.config.ld_scores,
+                f"chromosomes {missing} have LD scores and no .l2.M_5_50 file",
+                where=self.config.ld_scores,
                 remedy="fetch the whole folder; M is part of the heritability estimate",
             )
         before, total = {}, 0
@@ -177,8 +185,14 @@ class LoadLdScores(Step[LdScoresConfig]):
 
 
 def load_references(
-    ws: Workspace, variants: str | Path | None = None, ld_scores: str | Path | None = None, weights: str | Path | None = None,
-    panel: str = "eur", *, hm3: str | Path | None = None, progress: Progress | None = None,
+    ws: Workspace,
+    variants: str | Path | None = None,
+    ld_scores: str | Path | None = None,
+    weights: str | Path | None = None,
+    panel: str = "eur",
+    *,
+    hm3: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Report]:
     """Load a variant reference and/or the LD scores of a panel into a workspace.
 
@@ -208,7 +222,9 @@ def load_references(
     if variants is not None:
         steps.append(LoadVariants(VariantsConfig(variants=str(variants), hm3=str(hm3) if hm3 else None)))
     if ld_scores is not None:
-        steps.append(LoadLdScores(LdScoresConfig(ld_scores=str(ld_scores), weights=str(weights) if weights else None, panel=panel)))
+        steps.append(
+            LoadLdScores(LdScoresConfig(ld_scores=str(ld_scores), weights=str(weights) if weights else None, panel=panel))
+        )
     return [step.run(ws, progress) for step in steps]
 
 
@@ -250,17 +266,28 @@ def _read_variants(spark: SparkSession, path: str) -> DataFrame:
     at = {role: next((upper.index(s) for s in names if s in upper), None) for role, names in _VARIANT_COLUMNS.items()}
     if missing := [role.upper() for role in _REQUIRED if at[role] is None]:
         raise DataError(
-            f"column {', '.join(missing)} not found; the header has {', '.join(header)}", where=f"{path}, line {source.format.preamble_lines + 1}",
+            f"column {', '.join(missing)} not found; the header has {', '.join(header)}",
+            where=f"{path}, line {source.format.preamble_lines + 1}",
             remedy="name the columns SNP A1 A2 [CHR BP MAF]",
         )
-    fields = F.split(F.trim("value"), r"\s+" if source.format.delimiter.isspace() and source.format.delimiter != "\t" else re.escape(source.format.delimiter))
+    fields = F.split(
+        F.trim("value"),
+        r"\s+" if source.format.delimiter.isspace() and source.format.delimiter != "\t" else re.escape(source.format.delimiter),
+    )
     text = {role: (F.trim(F.get(fields, F.lit(i))) if i is not None else F.lit(None).cast("string")) for role, i in at.items()}
     maf = text["maf"].try_cast("double")
-    return read_lines(spark, source).select(
-        text["snp"].alias("snp"), _chromosome(text["chr"]).alias("chr"), text["bp"].try_cast("double").cast("long").alias("bp"),
-        F.upper(text["a1"]).alias("a1"), F.upper(text["a2"]).alias("a2"),
-        F.when(maf.between(0, 1) & ~F.isnan(maf), F.least(maf, 1 - maf)).alias("maf"),
-    ).where("snp IS NOT NULL AND a1 IS NOT NULL AND a2 IS NOT NULL")
+    return (
+        read_lines(spark, source)
+        .select(
+            text["snp"].alias("snp"),
+            _chromosome(text["chr"]).alias("chr"),
+            text["bp"].try_cast("double").cast("long").alias("bp"),
+            F.upper(text["a1"]).alias("a1"),
+            F.upper(text["a2"]).alias("a2"),
+            F.when(maf.between(0, 1) & ~F.isnan(maf), F.least(maf, 1 - maf)).alias("maf"),
+        )
+        .where("snp IS NOT NULL AND a1 IS NOT NULL AND a2 IS NOT NULL")
+    )
 
 
 def _without_repeats(variants: DataFrame) -> tuple[DataFrame, int]:
@@ -286,7 +313,8 @@ def _score_files(files: HadoopFiles, folder: str, with_counts: bool) -> list[str
     scores = [n for n in names if _LD_FILE.match(n)]
     if not scores:
         raise DataError(
-            f"no file is named like 1.l2.ldscore.gz; found {', '.join(names[:5])}", where=folder,
+            f"no file is named like 1.l2.ldscore.gz; found {', '.join(names[:5])}",
+            where=folder,
             remedy="give the folder that holds the per-chromosome files",
         )
     return scores + ([n for n in names if re.match(r"^\d+\.l2\.M_5_50$", n)] if with_counts else [])
@@ -303,9 +331,12 @@ def _read_scores(spark: SparkSession, files: HadoopFiles, folder: str) -> DataFr
     optional = {n: (F.col(names[n]).try_cast("double") if n in names else F.lit(None).cast("double")) for n in ("CM", "MAF")}
     maf = optional["MAF"]
     scores = raw.select(
-        _chromosome(F.col(names["CHR"])).alias("chr"), F.col(names["SNP"]).alias("snp"),
-        F.col(names["BP"]).try_cast("double").cast("long").alias("bp"), optional["CM"].alias("cm"),
-        F.least(maf, 1 - maf).alias("maf"), F.col(score).try_cast("double").alias("l2"),
+        _chromosome(F.col(names["CHR"])).alias("chr"),
+        F.col(names["SNP"]).alias("snp"),
+        F.col(names["BP"]).try_cast("double").cast("long").alias("bp"),
+        optional["CM"].alias("cm"),
+        F.least(maf, 1 - maf).alias("maf"),
+        F.col(score).try_cast("double").alias("l2"),
     )
     return scores.where("chr IS NOT NULL AND snp IS NOT NULL AND bp IS NOT NULL AND l2 IS NOT NULL AND NOT isnan(l2)")
 

@@ -34,11 +34,13 @@ def total_sample_size(text: str, where: str) -> float | None:
     try:
         meta: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise DataError(f"the sidecar is not YAML: {str(error).splitlines()[0]}", where=where, remedy="correct or remove it") from error
+        raise DataError(
+            f"the sidecar is not YAML: {str(error).splitlines()[0]}", where=where, remedy="correct or remove it"
+        ) from error
     samples = meta.get("samples") if isinstance(meta, dict) else None
     if not isinstance(samples, list):
         return None
-    sizes = [s.get("sample_size") for s in samples if isinstance(s, dict) and s.get("sample_size") is not None]
+    sizes: list[Any] = [s.get("sample_size") for s in samples if isinstance(s, dict) and s.get("sample_size") is not None]
     if not sizes:
         return None
     if not all(isinstance(size, int | float) and size > 0 for size in sizes):

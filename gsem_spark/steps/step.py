@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-import gsem_spark
 from gsem_spark.catalog.runs import RunEntry
+from gsem_spark.errors import ConfigError
 from gsem_spark.steps.progress import Progress
+from gsem_spark.version import __version__
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -127,10 +128,19 @@ class Step(ABC, Generic[C]):
 
     def _entry(self, plan: Plan, started: dt.datetime, status: str, outcome: Outcome) -> RunEntry:
         return RunEntry(
-            run_id=plan.run_id, step=self.name, status=status, config_hash=plan.config_hash,
-            config=json.dumps(self.config.model_dump(mode="json"), sort_keys=True), code_version=gsem_spark.__version__,
-            inputs=dict(plan.inputs), started=started, ended=None if status == "running" else _now(), state=outcome.state,
-            summary=outcome.summary, warnings=outcome.warnings, rows=outcome.rows,
+            run_id=plan.run_id,
+            step=self.name,
+            status=status,
+            config_hash=plan.config_hash,
+            config=json.dumps(self.config.model_dump(mode="json"), sort_keys=True),
+            code_version=__version__,
+            inputs=dict(plan.inputs),
+            started=started,
+            ended=None if status == "running" else _now(),
+            state=outcome.state,
+            summary=outcome.summary,
+            warnings=outcome.warnings,
+            rows=outcome.rows,
         )
 
     def _record_failure(self, ws: Workspace, plan: Plan, started: dt.datetime, error: Exception) -> None:
@@ -140,6 +150,15 @@ class Step(ABC, Generic[C]):
             ws.runs.record(self._entry(plan, started, "failed", Outcome(0, warnings=(text[:500],))))
         except Exception as second:  # the ledger is out of reach as well: keep the first error, mention this one
             error.add_note(f"the failure could not be recorded in the ledger: {type(second).__name__}")
+
+
+def checked_config(kind: type[C], where: str, **settings: Any) -> C:
+    """Make a config from settings; a :class:`ConfigError` names every setting that is wrong."""
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or where}: {e['msg']}" for e in error.errors())
+        raise ConfigError(problems, where=where) from None
 
 
 def content_hash(value: Any) -> str:

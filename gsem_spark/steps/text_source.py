@@ -1,7 +1,7 @@
 """Raw text files as Spark frames of numbered lines, whatever they are compressed with.
 
-Plain text and gzip (also blocked gzip) named ``.gz`` are read by the JVM. Anything else, such as zstd or a gzip file under another
-name, is unpacked in a Python task. A compressed file is one task; plain text is cut and its parts renumbered.
+Plain text and gzip (also blocked gzip) named ``.gz`` are read by the JVM. Anything else, such as zstd or a gzip file under
+another name, is unpacked in a Python task. A compressed file is one task; plain text is cut and its parts renumbered.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def open_text(spark: SparkSession, path: str, min_columns: int = MIN_COLUMNS) ->
     files = HadoopFiles(spark)
     name = path.rstrip("/").rsplit("/", 1)[-1]
     if not files.exists(path):
-        raise DataError("the file does not exist", where=path, remedy="correct the path; relative paths count from the study file")
+        raise DataError(
+            "the file does not exist", where=path, remedy="correct the path; relative paths count from the study file"
+        )
     size = files.size(path)
     if size == 0:
         raise DataError("the file is empty (0 bytes)", where=path, remedy="fetch it again")
@@ -106,13 +108,17 @@ def _python_lines(spark: SparkSession, source: TextSource) -> DataFrame:
             for content in batch.column(0):
                 yield from _line_batches(content.as_buffer(), compression)
 
-    return files.mapInArrow(unpack, "row long, value string")  # type: ignore[arg-type]
+    return files.mapInArrow(unpack, "row long, value string")
 
 
 def _line_batches(content: Any, compression: str) -> Iterator[pa.RecordBatch]:
     raw = pa.BufferReader(content)
     stream: Any = (
-        gzip.GzipFile(fileobj=raw) if compression == "gzip" else pa.CompressedInputStream(raw, "zstd") if compression == "zstd" else raw
+        gzip.GzipFile(fileobj=raw)
+        if compression == "gzip"
+        else pa.CompressedInputStream(raw, "zstd")
+        if compression == "zstd"
+        else raw
     )
     row, lines = 0, []
     for line in io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="utf-8", errors="replace", newline=None):

@@ -20,10 +20,16 @@ ALLELES = [("A", "C"), ("G", "T"), ("A", "G"), ("C", "T")]
 def _reference() -> pd.DataFrame:
     rng = np.random.default_rng(7)
     at = np.arange(N_SNPS)
-    return pd.DataFrame({
-        "SNP": [f"rs{i + 1}" for i in at], "CHR": at % 3 + 1, "BP": (at + 1) * 1000, "MAF": rng.uniform(0.1, 0.5, N_SNPS).round(4),
-        "A1": [ALLELES[i % 4][0] for i in at], "A2": [ALLELES[i % 4][1] for i in at],
-    })
+    return pd.DataFrame(
+        {
+            "SNP": [f"rs{i + 1}" for i in at],
+            "CHR": at % 3 + 1,
+            "BP": (at + 1) * 1000,
+            "MAF": rng.uniform(0.1, 0.5, N_SNPS).round(4),
+            "A1": [ALLELES[i % 4][0] for i in at],
+            "A2": [ALLELES[i % 4][1] for i in at],
+        }
+    )
 
 
 def _raw(reference: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +115,11 @@ def test_dirty_rows_are_rejected_with_rule_line_and_examples(ws, raw, tmp_path) 
     report = gs.munge(ws, [gs.Trait("T", path)])
     rejects = {r.row: r for r in ws.read("rejects").collect()}
     assert {row: r.rule for row, r in rejects.items()} == {
-        5: "p_missing", 7: "p_out_of_range", 9: "allele_mismatch", N_SNPS + 2: "duplicate", N_SNPS + 3: "field_count",
+        5: "p_missing",
+        7: "p_out_of_range",
+        9: "allele_mismatch",
+        N_SNPS + 2: "duplicate",
+        N_SNPS + 3: "field_count",
     }
     assert rejects[7].text.split("\t")[9] == "1.7"
     log = {r.rule: r for r in ws.read("qc_log").collect()}

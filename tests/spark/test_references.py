@@ -40,7 +40,12 @@ def test_demo_references_load_and_load_once(tmp_workspace, demo_data) -> None:
 def test_order_is_by_chromosome_number_and_position(tmp_workspace, ld_folder) -> None:
     load_references(tmp_workspace, ld_scores=ld_folder)
     rows = tmp_workspace.read("ld_scores").orderBy("ord").collect()
-    assert [(r.ord, r.chr, r.snp, r.m) for r in rows] == [(0, 1, "rs1", 100.0), (1, 1, "rs2", 100.0), (2, 2, "rs4", 200.0), (3, 10, "rs9", 1000.0)]
+    assert [(r.ord, r.chr, r.snp, r.m) for r in rows] == [
+        (0, 1, "rs1", 100.0),
+        (1, 1, "rs2", 100.0),
+        (2, 2, "rs4", 200.0),
+        (3, 10, "rs9", 1000.0),
+    ]
     assert all(r.wld == r.l2 for r in rows)
 
 
@@ -77,7 +82,11 @@ def test_variants_with_repeats_frequencies_and_names(tmp_workspace, tmp_path) ->
 
 @pytest.mark.parametrize(
     ("name", "text", "phrase"),
-    [("none.txt", None, "does not exist"), ("empty.txt", "", "0 bytes"), ("cols.txt", "SNP A1 X Y\nrs1 A C 1\n", "column A2 not found")],
+    [
+        ("none.txt", None, "does not exist"),
+        ("empty.txt", "", "0 bytes"),
+        ("cols.txt", "SNP A1 X Y\nrs1 A C 1\n", "column A2 not found"),
+    ],
 )
 def test_bad_variant_files(tmp_workspace, tmp_path, name, text, phrase) -> None:
     if text is not None:

@@ -10,14 +10,30 @@ from gsem_spark.errors import ConfigError, ContractError, StorageError
 
 def _fit_row(fit_id: str, model: str = "F1 =~ A + B + C") -> dict[str, object]:
     return {
-        "fit_id": fit_id, "covstruct_id": "c", "model": model, "estimation": "DWLS", "parameters": "[]", "indices": "{}",
+        "fit_id": fit_id,
+        "covstruct_id": "c",
+        "model": model,
+        "estimation": "DWLS",
+        "parameters": "[]",
+        "indices": "{}",
         "messages": ["none"],
     }
 
 
 def _panel_rows(panel: str, chromosomes: list[int]) -> list[dict[str, object]]:
     return [
-        {"panel": panel, "chr": c, "snp": f"rs{panel}{c}", "bp": 10, "cm": None, "maf": 0.2, "l2": 3.0, "wld": 2.0, "ord": i, "m": 9.0}
+        {
+            "panel": panel,
+            "chr": c,
+            "snp": f"rs{panel}{c}",
+            "bp": 10,
+            "cm": None,
+            "maf": 0.2,
+            "l2": 3.0,
+            "wld": 2.0,
+            "ord": i,
+            "m": 9.0,
+        }
         for i, c in enumerate(chromosomes)
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods import pvalues
@@ -100,7 +100,7 @@ def liability_factor(sample_prevalence: Floats, population_prevalence: Floats) -
     P, K = np.asarray(sample_prevalence, np.float64), np.asarray(population_prevalence, np.float64)
     known = np.isfinite(P) & np.isfinite(K)
     p, q = np.where(known, P, 0.5), np.where(known, K, 0.5)
-    density = np.asarray(stats.norm.pdf(stats.norm.isf(q)), dtype=np.float64)
+    density = np.exp(-(special.ndtri(q) ** 2) / 2.0) / np.sqrt(2.0 * np.pi)
     return np.asarray(np.where(known, q**2 * (1 - q) ** 2 / (p * (1 - p) * density**2), 1.0), dtype=np.float64)
 
 
