@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from gsem_spark import session
 from gsem_spark.errors import GsemError
+from gsem_spark.workers import REMEDY, differences, installed_versions, worker_versions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,8 +31,6 @@ DELTA_VERSION: Final = "4.4.0"
 FREE_DISK_WARN_GB: Final = 5.0
 SYSTEM_MEMORY_GB: Final = 1.0
 """Left for the operating system and the Python workers beside the driver's heap."""
-COMPARED_PACKAGES: Final = ("numpy", "pandas", "pyarrow", "scipy", "numba", "gsem_spark")
-"""Driver and workers must have the same ones: results and pickles depend on them."""
 
 
 @dataclass(frozen=True)
@@ -211,61 +208,26 @@ def check_writable(name: str, folder: Path, remedy: str) -> Check:
     return Check(name, "ok", f"{folder}: writable, {free:.0f} GB free")
 
 
-def installed_versions() -> dict[str, str | None]:
-    """Versions of the packages that driver and workers must share; None where one is missing. Runs on workers too."""
-    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:2]))}
-    for name in COMPARED_PACKAGES:
-        try:
-            found[name] = str(importlib.import_module(name).__version__)
-        except ImportError:
-            found[name] = None
-    return found
-
-
 def compare_versions(driver: dict[str, str | None], worker: dict[str, str | None]) -> Check:
     """Judge a worker's versions against the driver's."""
     differing = {name: (v, worker.get(name)) for name, v in driver.items() if worker.get(name) != v}
     if not differing:
         return Check("Worker", "ok", "same Python and libraries as the driver")
-    text = "; ".join(f"{name}: driver {d}, worker {w or 'missing'}" for name, (d, w) in differing.items())
     missing = any(w is None for _, w in differing.values()) or "python" in differing
-    return Check(
-        "Worker",
-        "fail" if missing else "warn",
-        text,
-        "give the workers the driver's environment: the Docker image, or PYSPARK_PYTHON set to the same interpreter",
-    )
-
-
-def worker_versions(spark: SparkSession) -> dict[str, str | None]:
-    """Ask one Python worker for its versions, through the same Arrow road that the pipeline uses."""
-
-    def ask(batches):  # type: ignore[no-untyped-def] # pyspark reads annotations of UDFs as schema hints
-        import importlib
-        import json
-        import sys
-
-        import pyarrow as pa
-
-        for _ in batches:
-            found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:2]))}
-            for name in names:
-                try:
-                    found[name] = str(importlib.import_module(name).__version__)
-                except ImportError:
-                    found[name] = None
-            yield pa.RecordBatch.from_pydict({"versions": [json.dumps(found)]})
-
-    names = COMPARED_PACKAGES
-    row = spark.range(1).repartition(1).mapInArrow(ask, "versions string").first()
-    versions: dict[str, str | None] = json.loads(row["versions"]) if row else {}
-    return versions
+    return Check("Worker", "fail" if missing else "warn", differences(driver, worker), REMEDY)
 
 
 def _check_session(*, delta: bool) -> Iterator[Check]:
     spark = session.start_session(delta=delta)
     yield Check("Spark session", "ok", f"Spark {spark.version} on {spark.sparkContext.master}")
-    yield from _guarded("Worker", lambda: iter([compare_versions(installed_versions(), worker_versions(spark))]))
+    yield from _guarded("Worker", lambda: iter([_judge_workers(spark)]))
+
+
+def _judge_workers(spark: SparkSession) -> Check:
+    """The first worker that differs speaks for all."""
+    driver = installed_versions()
+    found = [compare_versions(driver, versions) for _, versions in worker_versions(spark)]
+    return next((check for check in found if check.state != "ok"), found[0])
 
 
 def _guarded(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
 from gsem_spark.catalog.store import Scope, Store, TableInfo
 from gsem_spark.errors import ConfigError, GsemError, StorageError
 from gsem_spark.session import has_delta, start_session
+from gsem_spark.workers import check_workers
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -72,6 +73,7 @@ class Workspace:
         if format not in ("delta", "parquet"):
             raise ConfigError(f"format is {format!r}, must be delta or parquet")
         spark = spark or start_session(delta=format == "delta")
+        check_workers(spark)
         if _is_catalog_name(location):
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {location}")
             return cls._catalog(location, spark)
@@ -111,6 +113,7 @@ class Workspace:
             return cls._catalog(location, spark or start_session())
         root = _absolute(location)
         session = spark or start_session()
+        check_workers(session)
         marker = _read_marker(root, session)
         if marker is None:
             raise StorageError("there is no gsem_spark workspace", where=location, remedy=f"gsem-spark init {location}")
@@ -139,6 +142,7 @@ class Workspace:
     def _catalog(cls, name: str, spark: SparkSession) -> Workspace:
         from gsem_spark.catalog.delta_store import DeltaStore
 
+        check_workers(spark)
         return cls(name, DeltaStore(spark, name, catalog=True), spark)
 
     @cached_property

@@ -63,12 +63,12 @@ def schema(of: TableSchema) -> Table:
 
 
 def number(value: float) -> str:
-    """Write a number with four significant digits; counts with separators."""
+    """Write a number with four significant digits; counts and large numbers whole, with separators."""
     if math.isnan(value):
         return ""
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _cell(value: Any) -> Text:

@@ -294,7 +294,7 @@ def print_run(run: Run) -> None:
     figures = {"λGC": "lambda_gc", "mean χ²": "mean_chisq", "effective N": "effective_n", "SNPs p < 5e-8": "factor_hits"}
     known = [(name, s.get(key)) for name, key in figures.items()]
     status = ", ".join(f"{name} {n:,}" for name, n in s.get("status", {}).items())
-    out.print(display.table(f"run {run.run_id}", ["figure", "value"], [*known, ("fits", status)]))
+    out.print(display.table("GWAS", ["figure", "value"], [("run", run.run_id), *known, ("fits", status)]))
 
 
 def run_of(ws: Workspace, run_id: str) -> Run:

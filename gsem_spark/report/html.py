@@ -127,8 +127,11 @@ def _tables(content: ReportContent) -> dict[str, Any]:
     if content.gwas is not None:
         made["status"] = tables.status_table(content.gwas)
         for signal in ("factor", "q_snp"):
-            if len(content.gwas.loci) and (content.gwas.loci["signal"] == signal).any():
-                made[f"loci_{signal}"] = tables.loci_table(content.gwas, signal)
+            n = int((content.gwas.loci["signal"] == signal).sum()) if len(content.gwas.loci) else 0
+            if n:
+                made[f"loci_{signal}"] = tables.loci_table(content.gwas, signal, tables.FIRST_LOCI)
+            if n > tables.FIRST_LOCI:
+                made[f"all_loci_{signal}"] = tables.loci_table(content.gwas, signal)
     if len(content.truth):
         made["truth"] = tables.truth_table(content.truth)
     made["settings"] = [(step, tables.mapping_table(values, ("Setting", "Value"))) for step, values in content.settings.items()]

@@ -191,8 +191,9 @@ def _mark_leads(axes: Axes, leads: pd.DataFrame, axis: GenomeAxis, room: int, wi
     if leads.empty:
         return
     fill = [ORANGE if only else PAPER for only in leads["factor_only"]]
-    axes.scatter(leads["x"], leads["y"], s=17, marker="D", c=fill, edgecolors=INK, linewidths=0.7, zorder=4, clip_on=False)
     named = leads.nlargest(room, "y", keep="first").sort_values("x", kind="stable")
+    sizes = np.where(leads.index.isin(named.index), 17.0, 6.0)  # those without a name step back
+    axes.scatter(leads["x"], leads["y"], s=sizes, marker="D", c=fill, edgecolors=INK, linewidths=0.6, zorder=4, clip_on=False)
     low, high = axes.get_xlim()
     x = (named["x"].to_numpy() - low) / (high - low)
     slots = spread(x, _LABEL_GAP / width)

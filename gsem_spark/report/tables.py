@@ -24,8 +24,10 @@ from gsem_spark.report.wording import (
     with_se,
 )
 
-MAX_LOCI: Final = 300
-"""Rows of the loci table; the strongest are shown when there are more."""
+FIRST_LOCI: Final = 40
+"""Rows of the loci table that are open to see; the strongest, when there are more."""
+MAX_LOCI: Final = 500
+"""Rows of the folded table of all loci; the strongest, when there are more."""
 _WITHIN_SE: Final = 2.0
 
 
@@ -223,13 +225,13 @@ def status_table(gwas: GwasContent) -> Table:
     return _table(("Status", "Meaning", "SNPs", "Share"), rows, (0, 1))
 
 
-def loci_table(gwas: GwasContent, signal: str) -> Table:
-    """Lead SNPs of one signal (``factor`` or ``q_snp``) with the flags of how they act."""
+def loci_table(gwas: GwasContent, signal: str, limit: int = MAX_LOCI) -> Table:
+    """Lead SNPs of one signal (``factor`` or ``q_snp``) with the flags of how they act: the strongest, in genome order."""
     loci = gwas.loci[gwas.loci["signal"] == signal]
     strength = "neglog10p" if signal == "factor" else "q_snp"
     rows: list[tuple[str | Cell, ...]]
-    shown = loci.nlargest(MAX_LOCI, strength, keep="first").sort_values(["chr", "bp"], kind="stable")
-    note = f"The {MAX_LOCI} strongest of {count(len(loci))} loci." if len(loci) > MAX_LOCI else ""
+    shown = loci.nlargest(limit, strength, keep="first").sort_values(["chr", "bp"], kind="stable")
+    note = f"The {limit} strongest of {count(len(loci))} loci." if len(loci) > limit else ""
     rows = [
         (
             str(r["snp"]),

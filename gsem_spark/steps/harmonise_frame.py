@@ -180,9 +180,14 @@ def _kept(file: int, rows: pa.RecordBatch, done: Harmonised, at: np.ndarray) -> 
         "bp": rows.column("ref_bp").take(index),
         "a1": rows.column("ref_a1").take(index),
         "a2": rows.column("ref_a2").take(index),
-        **{name: pa.array(getattr(done, name)[at], pa.float64(), from_pandas=True) for name in _VALUES},
+        **{name: _finite(getattr(done, name)[at]) for name in _VALUES},
     }
     return _batch(file, at.size, columns)
+
+
+def _finite(values: np.ndarray) -> pa.Array:
+    """Numbers as tables keep them: what is not finite (no value; Z of a p-value that is 0) is null."""
+    return pa.array(np.where(np.isfinite(values), values, np.nan), pa.float64(), from_pandas=True)
 
 
 def _dropped(file: int, numbers: pa.Array, lines: pa.Array, rules: list[str]) -> pa.RecordBatch:

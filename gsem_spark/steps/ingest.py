@@ -154,6 +154,7 @@ class MungeStep(Step[MungeConfig]):
             maf_min=c.maf_min,
             direction_max_missing=c.direction_max_missing,
             compat=c.compat,
+            p_as_text=columns.names.get("p") == "P",
         )
         check_columns(columns, spec, file=source.name)
         reader = FieldReader.of(source.format, columns.index)
@@ -364,7 +365,7 @@ def _with_effect_kind(spec: HarmoniseSpec, source: TextSource, columns: ColumnMa
     if not columns.has("effect"):
         return spec
     if columns.effect_kind_given and columns.effect_hint is not None:
-        return replace(spec, effect_kind=columns.effect_hint)
+        return replace(spec, effect_kind=columns.effect_hint, effect_kind_given=True)
     name = columns.names["effect"]
     sample = source.format.column(name)
     if not sample:

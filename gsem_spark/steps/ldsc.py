@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import ValidationError
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import ConfigError, DataError
@@ -23,7 +22,7 @@ from gsem_spark.methods.ldsc.regression import CHUNK_SNPS
 from gsem_spark.steps.ldsc_inputs import LdscConfig, PanelSource, TraitSource, panel_source, trait_sources
 from gsem_spark.steps.ldsc_passes import PairResult, block_rows, make_blocks, stored_blocks
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Step, content_hash
+from gsem_spark.steps.step import Outcome, Plan, Step, checked_config, content_hash
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
 
 if TYPE_CHECKING:
@@ -168,14 +167,12 @@ def ldsc(
     """
     names = tuple(t if isinstance(t, str) else str(t.name) for t in traits)
     chosen = chromosomes if isinstance(chromosomes, str) or chromosomes is None else tuple(chromosomes)
-    try:
-        config = LdscConfig(
-            traits=names, panel=panel, n_blocks=n_blocks, chisq_max=chisq_max, chromosomes=chosen, info_min=info_min,
-            maf_min=maf_min, sample_prevalence=_by_name(sample_prevalence, names, "sample_prevalence"),
-            population_prevalence=_by_name(population_prevalence, names, "population_prevalence"),
-        )
-    except ValueError as error:
-        raise ConfigError(_setting_errors(error), where="ldsc") from None
+    config = checked_config(
+        LdscConfig, "ldsc", traits=names, panel=panel, n_blocks=n_blocks, chisq_max=chisq_max, chromosomes=chosen,
+        info_min=info_min, maf_min=maf_min,
+        sample_prevalence=_by_name(sample_prevalence, names, "sample_prevalence"),
+        population_prevalence=_by_name(population_prevalence, names, "population_prevalence"),
+    )
     report = LdscStep(config).run(ws, progress)
     if report.status == "empty" or (report.status == "skipped" and report.rows == 0):
         raise DataError("; ".join(report.warnings), where=f"traits {', '.join(names)}",
@@ -190,19 +187,12 @@ def _by_name(
         return {}
     if not isinstance(values, Mapping):
         if len(values) != len(names):
-            raise ValueError(f"{what} has {len(values)} values for {len(names)} traits")
+            raise ConfigError(f"{what} has {len(values)} values for {len(names)} traits")
         values = dict(zip(names, values, strict=True))
     unknown = [name for name in values if name not in names]
     if unknown:
-        raise ValueError(f"{what} names {', '.join(unknown)}, not among the traits")
+        raise ConfigError(f"{what} names {', '.join(unknown)}, not among the traits")
     return {name: None if value is None or np.isnan(value) else float(value) for name, value in values.items()}
-
-
-def _setting_errors(error: ValueError) -> str:
-    """Say what is wrong with the settings, one phrase each, without pydantic's frame around it."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
 
 
 def read_covstruct(ws: Workspace, covstruct_id: str) -> CovStruct:

@@ -42,6 +42,8 @@ Ints = NDArray[np.int64]
 
 PAIRS_PER_PASS: Final = 5000
 """Pairs whose block sums are made in one go: bounds what the driver holds to some hundred MB whatever the number of traits."""
+ROWS_PER_PART: Final = 1_000_000
+"""Rows that a task gathers before it packs them: about 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class PairResult:
 
 
 def joined_rows(ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource]) -> DataFrame:
-    """Rows of all traits with their LD scores, whole chunks side by side: chunk, trait (number), ord, z, n, l2, wld."""
+    """Rows of all traits with their LD scores, in no order: trait (number), ord, z, n, l2, wld."""
     names = [s.name for s in sources]
     frequency = F.coalesce(F.least("eaf", 1.0 - F.col("eaf")), F.col("maf"))
     usable = (F.col("info").isNull() | (F.col("info") >= config.info_min)) & (frequency.isNull() | (frequency >= config.maf_min))
@@ -68,23 +70,29 @@ def joined_rows(ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource
     )
     scores = panel_rows(ws, config).select("snp", "ord", "l2", "wld")
     # A hash join of two shuffled sides: sorting a million names per trait for a merge join costs more than the join.
-    joined = rows.join(scores.hint("shuffle_hash"), "snp")
-    chunk = F.expr(f"cast(ord div {CHUNK_SNPS} as int)").alias("chunk")
-    chunked = joined.select(chunk, "trait", "ord", "z", "n", "l2", "wld")
-    parts = int(ws.spark.conf.get("spark.sql.shuffle.partitions") or 200)
-    # Never more than about 50 MB a partition: one trait's part of a panel is at most that.
-    placed = chunked.repartition(len(names), "chunk") if len(names) > parts else chunked.repartition("chunk")
-    return placed.sortWithinPartitions("chunk")
+    return rows.join(scores.hint("shuffle_hash"), "snp").select(*_COLUMNS)
 
 
 def packed_chunks(rows: DataFrame, n_traits: int) -> DataFrame:
-    """One row a chunk: the chunk's rows in their total order as bytes, read from the JVM once and kept for both passes."""
+    """One row a chunk: the chunk's rows in their total order as bytes, kept for both passes.
 
-    def mapper(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for chunk, trait, table in chunks_of(batches):
-            yield _packed(chunk, trait, table, n_traits)
+    Rows leave the JVM once. Each task first packs what it has of every chunk into bytes, so that the shuffle that brings
+    chunks together moves some thousand byte strings instead of every row of every trait.
+    """
 
-    return rows.mapInArrow(mapper, _PACKED_SCHEMA)
+    def split(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for part in _gathered(batches):
+            yield _parts_by_chunk(part)
+
+    def merge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for chunk, trait, chunk_rows in merged_chunks(batches):
+            yield _packed(chunk, trait, chunk_rows, n_traits)
+
+    parts = rows.mapInArrow(split, _PARTS_SCHEMA)
+    shuffled = int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 200)
+    # With many traits as many partitions as traits: each then holds about one trait's share of the panel, some 50 MB.
+    placed = parts.repartition(n_traits, "chunk") if n_traits > shuffled else parts.repartition("chunk")
+    return placed.sortWithinPartitions("chunk").mapInArrow(merge, _PACKED_SCHEMA)
 
 
 def make_blocks(
@@ -141,9 +149,10 @@ def _none_missing(names: Sequence[str], rows: Ints) -> None:
                         remedy="check that SNP names are rsIDs and that the file has a sample size (or give n)")
 
 
-_PACKED_SCHEMA: Final = (
-    "chunk int, rows array<bigint>, max_n array<double>, ord binary, z binary, n binary, l2 binary, wld binary"
-)
+_COLUMNS: Final = ("trait", "ord", "z", "n", "l2", "wld")
+_TYPES: Final[dict[str, Any]] = {"trait": np.int32, "ord": np.int64}
+_PARTS_SCHEMA: Final = "chunk int, trait binary, ord binary, z binary, n binary, l2 binary, wld binary"
+_PACKED_SCHEMA: Final = f"{_PARTS_SCHEMA}, rows array<bigint>, max_n array<double>"
 _FIRST_SCHEMA: Final = "chunk int, count array<bigint>, sums array<double>, bins array<bigint>"
 _SECOND_SCHEMA: Final = (
     "chunk int, pair array<bigint>, block array<bigint>, count array<bigint>, sums array<double>, "
@@ -178,27 +187,57 @@ def _run_second(chunks: DataFrame, plan: PassPlan, limits: Floats) -> list[Secon
     ]
 
 
-def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Ints, TraitRows]]:
-    """Cut a stream of batches that is sorted by chunk into chunks: number, trait of each row, rows in their total order."""
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches of a task in heaps of about :data:`ROWS_PER_PART`: few parts a chunk, and bounded memory."""
     pending: list[pa.RecordBatch] = []
-    current: int | None = None
+    size = 0
     for batch in batches:
-        chunk = batch.column("chunk").to_numpy()
-        starts = np.flatnonzero(np.r_[True, chunk[1:] != chunk[:-1]]) if chunk.size else np.zeros(0, dtype=np.intp)
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), chunk.size], strict=True):
-            if current is not None and chunk[start] != current:
+        pending.append(batch)
+        size += batch.num_rows
+        if size >= ROWS_PER_PART:
+            yield pa.Table.from_batches(pending)
+            pending, size = [], 0
+    if size:
+        yield pa.Table.from_batches(pending)
+
+
+def _parts_by_chunk(table: pa.Table) -> pa.RecordBatch:
+    """One row a chunk that occurs, each column as the bytes of its values there."""
+    chunk = table.column("ord").to_numpy() // CHUNK_SNPS
+    # numpy sorts 16-bit integers by radix, several times faster than wider ones.
+    order = np.argsort(chunk.astype(np.int16) if chunk.max() < 2**15 else chunk, kind="stable")
+    numbers, starts = np.unique(chunk[order], return_index=True)
+    edges = np.append(starts, chunk.size)
+    columns = []
+    for name in _COLUMNS:
+        values = table.column(name).to_numpy()[order].astype(_TYPES.get(name, np.float64), copy=False)
+        offsets = pa.array(edges * values.itemsize, pa.int32())
+        columns.append(pa.Array.from_buffers(pa.binary(), numbers.size, [None, offsets.buffers()[1], pa.py_buffer(values)]))
+    return pa.RecordBatch.from_arrays([pa.array(numbers, pa.int32()), *columns], names=["chunk", *_COLUMNS])
+
+
+def merged_chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Ints, TraitRows]]:
+    """Put the parts of each chunk together (parts come sorted by chunk): number, trait of each row, rows in their total order."""
+    current: int | None = None
+    pending: list[tuple[NDArray[Any], ...]] = []
+    for batch in batches:
+        for row, chunk in enumerate(batch.column("chunk").to_pylist()):
+            if current is not None and chunk != current:
                 yield current, *_in_total_order(pending)
                 pending = []
-            current = int(chunk[start])
-            pending.append(batch.slice(start, end - start))
+            current = chunk
+            pending.append(tuple(_from_bytes(batch, name, row) for name in _COLUMNS))
     if current is not None:
         yield current, *_in_total_order(pending)
 
 
-def _in_total_order(parts: Sequence[pa.RecordBatch]) -> tuple[Ints, TraitRows]:
+def _from_bytes(batch: pa.RecordBatch, name: str, row: int) -> NDArray[Any]:
+    return np.frombuffer(batch.column(name)[row].as_buffer(), dtype=_TYPES.get(name, np.float64))
+
+
+def _in_total_order(parts: Sequence[tuple[NDArray[Any], ...]]) -> tuple[Ints, TraitRows]:
     """Sort a chunk's rows by trait, SNP and then the values themselves, so that arrival order leaves no trace."""
-    table = pa.Table.from_batches(parts)
-    trait, ord, z, n, l2, wld = (table.column(c).to_numpy() for c in ("trait", "ord", "z", "n", "l2", "wld"))
+    trait, ord, z, n, l2, wld = (np.concatenate(column) for column in zip(*parts, strict=True))
     key = trait.astype(np.int64) * CHUNK_SNPS + ord % CHUNK_SNPS
     order = np.argsort(key, kind="stable")
     ordered = key[order]
@@ -210,23 +249,21 @@ def _in_total_order(parts: Sequence[pa.RecordBatch]) -> tuple[Ints, TraitRows]:
 def _packed(chunk: int, trait: Ints, rows: TraitRows, n_traits: int) -> pa.RecordBatch:
     starts = np.searchsorted(trait, np.arange(n_traits + 1))
     max_n = np.array([rows.n[i:j].max(initial=0.0) for i, j in pairwise(starts)])
-    sized = _batch(chunk, rows=np.diff(starts), max_n=max_n)
-    packed = [pa.array([np.ascontiguousarray(getattr(rows, name)).tobytes()], pa.binary()) for name in _PACKED]
-    return pa.RecordBatch.from_arrays([*sized.columns, *packed], names=[*sized.schema.names, *_PACKED])
-
-
-_PACKED: Final = ("ord", "z", "n", "l2", "wld")
+    values = {"trait": trait.astype(_TYPES["trait"]), **{name: getattr(rows, name) for name in _COLUMNS[1:]}}
+    packed = [pa.array([values[name].tobytes()], pa.binary()) for name in _COLUMNS]
+    sizes = _batch(chunk, rows=np.diff(starts), max_n=max_n)
+    return pa.RecordBatch.from_arrays(
+        [sizes.column("chunk"), *packed, sizes.column("rows"), sizes.column("max_n")],
+        names=["chunk", *_COLUMNS, "rows", "max_n"],
+    )
 
 
 def _unpacked(batches: Iterable[pa.RecordBatch], limits: Floats) -> Iterator[tuple[int, list[TraitRows]]]:
     """Chunks as :func:`packed_chunks` packed them, SNPs above their trait's chi-square limit left out."""
     for batch in batches:
-        for row in range(batch.num_rows):
-            sizes = batch.column("rows")[row].values.to_numpy()
-            trait = np.repeat(np.arange(sizes.size), sizes)
-            ord = np.frombuffer(batch.column("ord")[row].as_buffer(), dtype=np.int64)
-            z, n, l2, wld = (np.frombuffer(batch.column(c)[row].as_buffer(), dtype=np.float64) for c in ("z", "n", "l2", "wld"))
-            yield int(batch.column("chunk")[row].as_py()), split_chunk(trait, TraitRows(ord, z, n, l2, wld), limits)
+        for row, chunk in enumerate(batch.column("chunk").to_pylist()):
+            trait, ord, z, n, l2, wld = (_from_bytes(batch, name, row) for name in _COLUMNS)
+            yield chunk, split_chunk(trait.astype(np.int64), TraitRows(ord, z, n, l2, wld), limits)
 
 
 def _batch(chunk: int, **columns: NDArray[Any]) -> pa.RecordBatch:

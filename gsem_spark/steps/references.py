@@ -68,16 +68,21 @@ class LoadVariants(Step[VariantsConfig]):
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Read, check, drop repeated names (counted), write."""
         with progress.stage("variant reference"):
-            raw = _read_variants(ws.spark, self.config.variants)
-            unique, repeated = _without_repeats(raw)
-            listed = self._with_hm3(ws.spark, unique)
-            ws.replace("reference_variants", listed, metadata={"run_id": plan.run_id})
-        table = ws.read("reference_variants")
-        rows, placed, with_maf, hm3 = table.agg(
-            F.count("*"), F.count("bp"), F.count("maf"), F.count(F.when(F.col("hm3"), 1))
-        ).collect()[0]
-        if rows == 0:
-            raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP, A1 and A2 are needed")
+            counted = self._with_hm3(ws.spark, _with_copies(_read_variants(ws.spark, self.config.variants))).persist()
+            try:
+                unique = F.col("copies") == 1
+                rows, placed, with_maf, hm3, repeated = counted.agg(
+                    F.count(F.when(unique, 1)),
+                    F.count(F.when(unique, F.col("bp"))),
+                    F.count(F.when(unique, F.col("maf"))),
+                    F.count(F.when(unique & F.col("hm3"), 1)),
+                    F.count(F.when(F.col("copy") == 2, 1)),
+                ).collect()[0]
+                if rows == 0:
+                    raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP, A1 and A2 are needed")
+                ws.replace("reference_variants", counted.where(unique).drop("copies", "copy"), metadata={"run_id": plan.run_id})
+            finally:
+                counted.unpersist()
         warnings = []
         if repeated:
             warnings.append(
@@ -136,15 +141,17 @@ class LoadLdScores(Step[LdScoresConfig]):
         panel = self.config.panel
         with progress.stage(f"LD scores of panel {panel}"):
             scores, counts = self._read(ws.spark)
-            ws.replace("ld_scores", self._table(scores, counts), {"panel": panel}, metadata={"run_id": plan.run_id})
-        per_chromosome = {
-            r["chr"]: r["n"]
-            for r in ws.read("ld_scores").where(F.col("panel") == panel).groupBy("chr").agg(F.count("*").alias("n")).collect()
-        }
-        rows = sum(per_chromosome.values())
+            scores = scores.persist()
+            try:
+                sizes = {r["chr"]: r["n"] for r in scores.groupBy("chr").agg(F.count("*").alias("n")).collect()}
+                self._check_counts(sizes, counts)
+                ws.replace("ld_scores", self._table(scores, sizes, counts), {"panel": panel}, metadata={"run_id": plan.run_id})
+            finally:
+                scores.unpersist()
+        rows = sum(sizes.values())
         return Outcome(
             rows,
-            {str(c): str(n) for c, n in sorted(per_chromosome.items())},
+            {str(c): str(n) for c, n in sorted(sizes.items())},
             {"panel": panel, "M": sum(counts.values()), "snps": rows},
             tuple(_frequency_warning(ws, panel)),
         )
@@ -161,15 +168,18 @@ class LoadLdScores(Step[LdScoresConfig]):
         weights = _read_scores(spark, files, str(self.config.weights)).select("snp", F.col("l2").alias("wld"))
         return scores.join(weights, "snp"), counts
 
-    def _table(self, scores: DataFrame, counts: dict[int, float]) -> DataFrame:
-        """Number the panel's SNPs by chromosome and position: a place that depends on the data only."""
-        sizes = {r["chr"]: r["n"] for r in scores.groupBy("chr").agg(F.count("*").alias("n")).collect()}
+    def _check_counts(self, sizes: dict[int, int], counts: dict[int, float]) -> None:
+        if not sizes:
+            raise DataError("no LD score could be read", where=self.config.ld_scores, remedy="columns CHR SNP BP … L2 are needed")
         if missing := sorted(set(sizes) - set(counts)):
             raise DataError(
                 f"chromosomes {missing} have LD scores and no .l2.M_5_50 file",
                 where=self.config.ld_scores,
                 remedy="fetch the whole folder; M is part of the heritability estimate",
             )
+
+    def _table(self, scores: DataFrame, sizes: dict[int, int], counts: dict[int, float]) -> DataFrame:
+        """Number the panel's SNPs by chromosome and position: a place that depends on the data only."""
         before, total = {}, 0
         for chromosome in sorted(sizes):
             before[chromosome] = total
@@ -290,11 +300,12 @@ def _read_variants(spark: SparkSession, path: str) -> DataFrame:
     )
 
 
-def _without_repeats(variants: DataFrame) -> tuple[DataFrame, int]:
-    copies = F.count("*").over(Window.partitionBy("snp"))
-    counted = variants.withColumn("copies", copies)
-    repeated = counted.where("copies > 1").select("snp").distinct().count()
-    return counted.where("copies = 1").drop("copies"), repeated
+def _with_copies(variants: DataFrame) -> DataFrame:
+    """How often each row's name stands in the file (``copies``), and which of them the row is (``copy``, from 1)."""
+    same_name = Window.partitionBy("snp")
+    return variants.withColumns(
+        {"copies": F.count("*").over(same_name), "copy": F.row_number().over(same_name.orderBy("chr", "bp", "a1", "a2"))}
+    )
 
 
 def _chromosome(text: Column) -> Column:

@@ -14,7 +14,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.report import thinning
 from gsem_spark.report.content import GwasContent, ModelContent, ReportContent
 from gsem_spark.report.html import key_figures, render_html, report_figures
-from gsem_spark.report.tables import MAX_LOCI, loci_table, qc_table, truth_table
+from gsem_spark.report.tables import FIRST_LOCI, MAX_LOCI, loci_table, qc_table, truth_table
 from gsem_spark.report.wording import number, p_value, spelled, verdict_sentence
 
 TRAITS = ("AAA", "BBB", "CCC", "DDD")
@@ -250,6 +250,10 @@ def test_long_lists_of_loci_are_cut_with_a_note() -> None:
     table = loci_table(replace(gwas(), loci=leads(MAX_LOCI + 5)), "factor")
     assert len(table.rows) == MAX_LOCI
     assert str(MAX_LOCI) in table.note
+    many = replace(everything(), gwas=replace(gwas(), loci=leads(FIRST_LOCI + 1)))
+    page = render_html(many, figures={})
+    assert "All loci of the factor" in page
+    assert page.count("<td class=\"text\">rs0</td>") == 2
 
 
 def test_qc_keeps_the_order_of_the_rules_and_the_traits() -> None:

@@ -1,0 +1,272 @@
+"""One case per registered step: how to make a tiny workspace that the step can run in, and ways to bend its input.
+
+A new step registers by one more entry of :data:`CASES`; :mod:`test_step_contract` then holds it to every promise.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from workspace_tools import emptied, scrambled
+
+from gsem_spark.catalog.workspace import Workspace
+from gsem_spark.errors import DataError, GsemError, ModelError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.steps.fit import FitConfig, FitStep
+from gsem_spark.steps.gwas import GwasConfig, GwasStep
+from gsem_spark.steps.ingest import MungeConfig, MungeStep
+from gsem_spark.steps.ldsc import LdscStep
+from gsem_spark.steps.ldsc_inputs import LdscConfig
+from gsem_spark.steps.panel import BuildPanel, PanelConfig
+from gsem_spark.steps.references import LdScoresConfig, LoadLdScores, LoadVariants, VariantsConfig
+from gsem_spark.steps.step import Step, StepConfig
+from gsem_spark.steps.traits import Trait
+
+TRAITS = ("AAA", "BBB", "CCC")
+N_SNPS = 4_400
+"""More than one chunk of LD score regression (4,096 SNPs), so that sums over chunks are put to the test too."""
+CHROMOSOMES = (1, 2, 10)
+N = 50_000
+_PAIRS = (("A", "C"), ("T", "G"), ("G", "A"), ("C", "T"), ("A", "T"))
+_COMPLEMENT = {"A": "T", "T": "A", "C": "G", "G": "C"}
+
+
+@dataclass(frozen=True)
+class StepCase:
+    """What the contract suite must know of one step."""
+
+    make: Callable[[Inputs], Step[Any]]
+    """The step on ordinary input."""
+    configs: Callable[[Inputs], list[StepConfig]]
+    """Configs that between them use every setting."""
+    empty: Callable[[Inputs, Workspace], Step[Any]]
+    """Leaves the step no input row (in the tables, or in the files of the step that comes back)."""
+    permuted: Callable[[Inputs, Workspace], Step[Any]] | None
+    """The same input in another row order and other partitions; None where the input has no rows."""
+    starts_from: str | None = None
+    """The case whose finished workspace the step starts in; None for an empty one."""
+    empty_error: type[GsemError] | None = None
+    """The error that is the answer to empty input, where it has no meaning."""
+    other: Callable[[Inputs], Step[Any]] | None = None
+    """The step on other input, written to the same place; None where every input has a place of its own."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Constants that cut the work into parts, as ``module.NAME``, with values that make many parts of the tiny input."""
+    named_by_bytes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per table the columns that tell which bytes the input had, or on which line: they may move with the order of lines."""
+    figures: tuple[str, ...] = ()
+    """Entries of the report's summary that are results."""
+
+
+class Inputs:
+    """Raw files of a small study: a reference, LD scores and three dirty GWAS, each also shuffled, empty, and different."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        rng = np.random.default_rng(20)
+        reference = _reference(rng)
+        ld = _ld_scores(rng, reference)
+        self.cov = _covstruct()
+        raw = _raw(rng, reference, ld)
+        order = np.random.default_rng(21).permutation
+        for variant, change in {
+            "plain": lambda frame: frame,
+            "shuffled": lambda frame: frame.iloc[order(len(frame))],
+            "empty": lambda frame: frame.iloc[:0],
+            "other": lambda frame: frame.iloc[: len(frame) // 2],
+        }.items():
+            folder = root / variant
+            folder.mkdir(parents=True)
+            change(reference).to_csv(folder / "reference.tsv", sep="\t", index=False)
+            change(reference[["SNP", "A1", "A2"]].iloc[::2]).to_csv(folder / "hm3.tsv", sep="\t", index=False)
+            for chromosome, part in ld.groupby("CHR"):
+                with gzip.open(folder / f"{chromosome}.l2.ldscore.gz", "wt") as out:
+                    change(part).to_csv(out, sep="\t", index=False)
+                (folder / f"{chromosome}.l2.M_5_50").write_text(f"{40_000 + len(part)}\n")
+            for (name, frame), separator in zip(raw.items(), ("\t", ",", " "), strict=True):
+                change(frame).to_csv(folder / f"{name}.txt", sep=separator, index=False, na_rep="NA", float_format="%.12g")
+
+    def folder(self, variant: str = "plain") -> str:
+        """Folder of one variant of all files."""
+        return str(self.root / variant)
+
+    def traits(self, variant: str = "plain") -> tuple[Trait, ...]:
+        """The three traits, each with other settings."""
+        a, b, c = (f"{self.folder(variant)}/{t}.txt" for t in TRAITS)
+        return (
+            Trait("AAA", a), Trait("BBB", b, scale="logistic", sample_prevalence=0.5, population_prevalence=0.1),
+            Trait("CCC", c, n=N, columns={"snp": "MarkerID"}),
+        )
+
+
+def _reference(rng: np.random.Generator) -> pd.DataFrame:
+    at = np.arange(N_SNPS)
+    pairs = [_PAIRS[i % len(_PAIRS)] for i in at]
+    return pd.DataFrame({
+        "SNP": [f"rs{i + 1}" for i in at], "CHR": np.repeat(CHROMOSOMES, [2_000, 1_400, 1_000]), "BP": (at + 1) * 50_000,
+        "A1": [p[0] for p in pairs], "A2": [p[1] for p in pairs], "MAF": rng.uniform(0.02, 0.5, N_SNPS).round(4),
+    })
+
+
+def _ld_scores(rng: np.random.Generator, reference: pd.DataFrame) -> pd.DataFrame:
+    return reference[["CHR", "SNP", "BP"]].assign(CM=0.0, MAF=reference["MAF"], L2=rng.lognormal(3.5, 0.8, N_SNPS).round(3))
+
+
+def _raw(rng: np.random.Generator, reference: pd.DataFrame, ld: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Three GWAS in three shapes: betas with everything, odds ratios, and Z alone; each with rows that a rule drops."""
+    factor = rng.normal(size=N_SNPS) * np.sqrt(ld["L2"].to_numpy() / 40)
+    factor[[100, 101, 2_500, 4_000]] += (12.0, 9.0, -11.0, 40.0)  # hits of the factor
+    frames = {}
+    for number, name in enumerate(TRAITS):
+        z = factor + rng.normal(size=N_SNPS)
+        z[3_000 + number] += 15.0  # a hit of this trait alone
+        se = 1.0 / np.sqrt(2 * reference["MAF"] * (1 - reference["MAF"]) * N)
+        common = reference[["SNP", "CHR", "BP", "A1", "A2"]].assign(P=2 * stats.norm.sf(np.abs(z)), FRQ=reference["MAF"])
+        if name == "AAA":
+            frame = common.assign(BETA=z * se, SE=se, INFO=rng.uniform(0.55, 1, N_SNPS).round(3), N=N)
+            flip = np.arange(N_SNPS) % 7 == 3  # the other strand
+            frame.loc[flip, ["A1", "A2"]] = frame.loc[flip, ["A1", "A2"]].replace(_COMPLEMENT)
+        elif name == "BBB":
+            frame = common.assign(OR=np.exp(z * 2 * se), SE=2 * se, N=rng.integers(N - 500, N, N_SNPS)).drop(columns="FRQ")
+            frame[["A1", "A2"]] = frame[["A2", "A1"]].to_numpy()  # the other allele
+            frame["OR"] = 1 / frame["OR"]
+        else:
+            frame = common.assign(Z=z).rename(columns={"SNP": "MarkerID"})
+        frame.loc[rng.random(N_SNPS) < 0.01, "P"] = np.nan
+        frame.loc[frame.index[20 + number], "P"] = 1.5
+        frame.loc[frame.index[40 + number], ["A1", "A2"]] = ["A", "A"]
+        frame.loc[frame.index[60 + number], frame.columns[0]] = f"rs_unknown_{number}"
+        again = frame.iloc[[200, 300 + number]]  # lines that stand there twice
+        frames[name] = pd.concat([frame, again], ignore_index=True)
+    return frames
+
+
+def _covstruct() -> CovStruct:
+    loadings = np.array([0.6, 0.5, 0.55])
+    S = np.outer(loadings, loadings) * 0.5 + np.diag([0.1, 0.12, 0.09])
+    S[0, 1] = S[1, 0] = S[0, 1] + 0.003
+    intercepts = np.array([[1.02, 0.1, 0.05], [0.1, 1.01, 0.08], [0.05, 0.08, 1.03]])
+    return CovStruct.from_matrices(S, np.eye(6) * 4e-4, intercepts, TRAITS, M=1e6)
+
+
+# --- the cases -----------------------------------------------------------------------------------------------------------------
+def _variants(i: Inputs, variant: str = "plain", *, hm3: bool = True) -> LoadVariants:
+    f = i.folder(variant)
+    return LoadVariants(VariantsConfig(variants=f"{f}/reference.tsv", hm3=f"{f}/hm3.tsv" if hm3 else None))
+
+
+def _ld(i: Inputs, variant: str = "plain") -> LoadLdScores:
+    return LoadLdScores(LdScoresConfig(ld_scores=i.folder(variant), panel="toy"))
+
+
+def _munge(i: Inputs, variant: str = "plain", **settings: Any) -> MungeStep:
+    return MungeStep(MungeConfig(traits=i.traits(variant), **settings))
+
+
+def _ldsc(i: Inputs) -> LdscStep:
+    return LdscStep(LdscConfig(traits=TRAITS, panel="toy", n_blocks=20))
+
+
+def _fit(i: Inputs) -> FitStep:
+    return FitStep(FitConfig(traits=TRAITS), i.cov)
+
+
+def _no_traits(i: Inputs, ws: Workspace) -> FitStep:
+    nothing = CovStruct.from_matrices(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), ())
+    return FitStep(FitConfig(traits=TRAITS), nothing)
+
+
+def _panel(i: Inputs) -> BuildPanel:
+    return BuildPanel(PanelConfig(traits=TRAITS))
+
+
+def _gwas(i: Inputs) -> GwasStep:
+    return GwasStep(GwasConfig(traits=TRAITS), i.cov)
+
+
+def _all_rules(i: Inputs) -> MungeConfig:
+    return MungeConfig(
+        traits=i.traits(), info_min=0.7, maf_min=0.02, ambiguous="drop", indels=True, direction_max_missing=0.5, compat="genomicsem",
+    )
+
+
+def _all_ldsc(chromosomes: Any) -> LdscConfig:
+    return LdscConfig(
+        traits=TRAITS, panel="toy", n_blocks=30, chisq_max=100.0, chromosomes=chromosomes, info_min=0.8, maf_min=0.05,
+        sample_prevalence={"AAA": 0.5, "BBB": None}, population_prevalence={"AAA": 0.01},
+    )
+
+
+CASES: dict[str, StepCase] = {
+    "load_variants": StepCase(
+        make=_variants,
+        configs=lambda i: [_variants(i).config, _variants(i, hm3=False).config],
+        empty=lambda i, ws: _variants(i, "empty"), empty_error=DataError,
+        permuted=lambda i, ws: _variants(i, "shuffled"),
+        other=lambda i: _variants(i, "other", hm3=False),
+        figures=("placed", "with_maf", "hm3"),
+    ),
+    "load_ld_scores": StepCase(
+        make=_ld, starts_from="load_variants",
+        configs=lambda i: [_ld(i).config, LdScoresConfig(ld_scores="a", weights="b")],
+        empty=lambda i, ws: _ld(i, "empty"), empty_error=DataError,
+        permuted=lambda i, ws: _ld(i, "shuffled"),
+        other=lambda i: _ld(i, "other"),
+        figures=("M", "snps"),
+    ),
+    "munge": StepCase(
+        make=_munge, starts_from="load_ld_scores",
+        configs=lambda i: [_munge(i).config, _all_rules(i)],
+        empty=lambda i, ws: _munge(i, "empty"),
+        permuted=lambda i, ws: _munge(i, "shuffled"),
+        other=lambda i: _munge(i, maf_min=0.2),
+        sizes={"gsem_spark.steps.ingest.BYTES_PER_PARTITION": 200_000},
+        named_by_bytes={
+            "sumstats": ("file_id",), "rejects": ("file_id", "row"), "qc_log": ("file_id", "examples"),
+            "traits": ("file_id", "sha256"),
+        },
+    ),
+    "ldsc": StepCase(
+        make=_ldsc, starts_from="munge",
+        configs=lambda i: [_ldsc(i).config, _all_ldsc("odd"), _all_ldsc((10, 1))],
+        empty=lambda i, ws: emptied(ws, "sumstats", _ldsc(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _ldsc(i)),
+        sizes={"gsem_spark.steps.ldsc_passes.PAIRS_PER_PASS": 4},
+        figures=("traits", "M", "n_blocks"),
+    ),
+    "common_factor": StepCase(
+        make=_fit,
+        configs=lambda i: [_fit(i).config, FitConfig(traits=TRAITS, estimation="ML", identification="marker")],
+        empty=_no_traits, empty_error=ModelError,
+        permuted=None,
+        figures=("status", "chisq", "df", "cfi", "srmr"),
+    ),
+    "panel": StepCase(
+        make=_panel, starts_from="munge",
+        configs=lambda i: [_panel(i).config, PanelConfig(traits=("BBB", "AAA"), info_min=0.9, maf_min=0.05)],
+        empty=lambda i, ws: emptied(ws, "sumstats", _panel(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _panel(i)),
+        sizes={"gsem_spark.steps.panel.STRETCH_BP": 20_000_000},
+        figures=("panel_id", "rows_of_trait"),
+    ),
+    "common_factor_gwas": StepCase(
+        make=_gwas, starts_from="munge",
+        configs=lambda i: [
+            _gwas(i).config,
+            GwasConfig(traits=TRAITS, gc="conserv", estimation="ML", std_lv=True, snp_se=1e-3, info_min=0.9, maf_min=0.05),
+        ],
+        empty=lambda i, ws: emptied(ws, "sumstats", _gwas(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _gwas(i)),
+        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 1_500},
+        figures=(
+            "status", "lambda_gc", "lambda_gc_q", "mean_chisq", "effective_n", "factor_hits", "loci", "loci_factor_only",
+            "loci_qsnp_sig", "q_loci", "panel_id", "covstruct",
+        ),
+    ),
+}
