@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from gsem_spark.errors import ConfigError, GsemWarning
+from gsem_spark.errors import ConfigError, GsemError, GsemWarning
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,6 +25,31 @@ REMEDY: Final = (
     "give the workers the driver's environment: the same Docker image or archive on every node, and PYSPARK_PYTHON "
     "(or spark.pyspark.python) naming an interpreter that exists there"
 )
+
+_MEMORY: Final = (
+    "give Python workers more memory (spark.executor.memoryOverhead; a lower worker --memory on a standalone cluster; a lower "
+    "spark.driver.memory locally) or smaller batches (spark.sql.execution.arrow.maxRecordsPerBatch); the executors' stderr "
+    "says more. Then run the same command: it goes on from what is finished"
+)
+_FAILURES: Final = (
+    (
+        "No space left on device",
+        "a disk of the cluster is full",
+        "free some space, or point SPARK_LOCAL_DIRS (spark.local.dir) at a larger disk; then run the same command again",
+    ),
+    (
+        "OutOfMemoryError",
+        "a Java process ran out of memory",
+        "raise spark.executor.memory (spark.driver.memory in local mode), then run the same command: it goes on from there",
+    ),
+    ("ExecutorLostFailure", "a task lost its executor in every attempt; exit code 137 says that the system killed it", _MEMORY),
+    (
+        "Python worker exited unexpectedly",
+        "a task lost its Python worker in every attempt, most often for want of memory",
+        _MEMORY,
+    ),
+)
+"""What stands in Spark's message, what it means, and what to do; the first that fits counts."""
 
 Versions = dict[str, str | None]
 _checked: set[str] = set()
@@ -46,17 +71,29 @@ def check_workers(spark: SparkSession) -> None:
         A worker has another version, lacks a package, or cannot start Python at all.
     """
     context = spark.sparkContext
-    if is_local(context.master) or context.applicationId in _checked:
+    master = context.master or ""
+    if is_local(master) or context.applicationId in _checked:
         return
     try:
         workers = worker_versions(spark)
     except Exception as error:
-        raise ConfigError(f"the cluster's Python workers do not start: {_reason(error)}", where=context.master, remedy=REMEDY) from error
+        what = f"the cluster's Python workers do not start: {_reason(error)}"
+        raise ConfigError(what, where=master, remedy=REMEDY) from error
     driver = installed_versions(COMPARED_PACKAGES)
     for host, versions in workers:
         if differing := differences(driver, versions):
-            raise ConfigError(f"a worker does not have the driver's libraries: {differing}", where=f"worker on {host}", remedy=REMEDY)
+            what = f"a worker does not have the driver's libraries: {differing}"
+            raise ConfigError(what, where=f"worker on {host}", remedy=REMEDY)
     _checked.add(context.applicationId)
+
+
+def lost_resources(error: BaseException) -> GsemError | None:
+    """Explain a job that failed for want of memory, disk or executors; None where the error is of another kind."""
+    text = str(error)
+    for sign, what, remedy in _FAILURES:
+        if sign in text:
+            return GsemError(what, where="Spark", remedy=remedy)
+    return None
 
 
 def is_local(master: str) -> bool:
@@ -108,7 +145,7 @@ def worker_versions(spark: SparkSession) -> list[tuple[str, Versions]]:
 
 
 def _question(names: tuple[str, ...]) -> Any:
-    """Make the function that workers run. It is sent whole: a worker may lack this module, or have another version of it."""
+    """Make the function that workers run. Being local it is pickled whole: a worker may lack this module."""
 
     def ask(batches):  # type: ignore[no-untyped-def] # pyspark reads annotations of UDFs as schema hints
         import importlib
@@ -127,14 +164,13 @@ def _question(names: tuple[str, ...]) -> Any:
                     found[name] = None  # type: ignore[assignment]
             yield pa.RecordBatch.from_pydict({"host": [socket.gethostname()], "versions": [json.dumps(found)]})
 
-    ask.__module__ = "__main__"  # pickled by value
     return ask
 
 
 def _say_no_executor(spark: SparkSession) -> None:
     """Spark itself waits in silence where its log is quiet."""
     context: Any = spark.sparkContext
-    if context._jsc.sc().getExecutorMemoryStatus().size() <= 1:  # the driver itself counts as one
+    if not is_local(str(context.master)) and context._jsc.sc().getExecutorMemoryStatus().size() <= 1:  # the driver counts as one
         warnings.warn(
             f"no executor has come from {context.master} in {PATIENCE_S:.0f} s: are workers registered there, with "
             f"{context.getConf().get('spark.executor.cores', 'enough')} cores and "
@@ -148,4 +184,5 @@ def _reason(error: BaseException) -> str:
     """The line of a long Java message that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = ("PYTHON_VERSION_MISMATCH", "Cannot run program", "ModuleNotFoundError", "ImportError", "must be installed")
-    return next((line for line in lines if any(word in line for word in telling)), lines[0] if lines else type(error).__name__)[:300]
+    first = lines[0] if lines else type(error).__name__
+    return next((line for line in lines if any(word in line for word in telling)), first)[:300]

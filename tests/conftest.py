@@ -50,9 +50,13 @@ def spark() -> Iterator[SparkSession]:
     """One local session with Delta for all tests; two cores, few partitions."""
     from gsem_spark.session import start_session
 
-    session = start_session(
-        "gsem_spark tests", master="local[2]", conf={"spark.sql.shuffle.partitions": "3", "spark.driver.memory": "2g"}
-    )
+    settings = {
+        "spark.sql.shuffle.partitions": "3",
+        "spark.driver.memory": "2g",
+        # hundreds of tiny jobs: the first compiler is enough, the second one costs more than it gives
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+    session = start_session("gsem_spark tests", master="local[2]", conf=settings)
     yield session
     session.stop()
 

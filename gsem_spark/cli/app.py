@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 import gsem_spark
 from gsem_spark.errors import ConfigError, GsemError, GsemWarning
+from gsem_spark.workers import lost_resources
 
 INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
@@ -72,7 +73,7 @@ class GsemGroup(TyperGroup):
         except Exception as error:
             if debugging() or type(error).__module__.startswith(("typer", "click")):  # their own ways to leave
                 raise
-            cause = _gsem_error_in(error) or _refused_setting(error)
+            cause = _gsem_error_in(error) or _refused_setting(error) or lost_resources(error)
             show_error(cause or _internal(error))
             raise typer.Exit(cause.exit_code if cause else INTERNAL_ERROR_STATUS) from None
 

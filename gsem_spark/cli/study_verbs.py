@@ -47,7 +47,9 @@ def run(
     if dry_run:
         _print_plan(loaded, only or ())
         return
-    _print_study(_run(loaded, only or (), quiet))
+    done = _run(loaded, only or (), quiet)
+    _print_study(done)
+    _print_report_path(done)
 
 
 @app.command()
@@ -78,6 +80,7 @@ def demo(
     again = run_study(of_factor_1, only=["gwas"], progress=progress_of(quiet))
     _print_study(done)
     _print_factor_1(again)
+    _print_report_path(done)
     out.print(f"look around: gsem-spark tables {workspace}", highlight=False, soft_wrap=True)
 
 
@@ -115,6 +118,9 @@ def _print_study(done: StudyReport) -> None:
 
         print_run(done.run)
     _print_comparison(done)
+
+
+def _print_report_path(done: StudyReport) -> None:
     if done.report_path is not None:
         out.print(f"\nreport: [bold]{done.report_path}[/bold]", highlight=False, soft_wrap=True)
 
@@ -137,18 +143,10 @@ def _print_factor_1(again: StudyReport) -> None:
 
 def _print_fit(fit: Fit) -> None:
     """Print the fit indices of the model without SNPs, each with its judgement."""
-    shown = [
-        ("χ²", "chisq"),
-        ("df", "df"),
-        ("p", "p"),
-        ("AIC", "aic"),
-        ("CFI", "cfi"),
-        ("TLI", "tli"),
-        ("RMSEA", "rmsea"),
-        ("SRMR", "srmr"),
-    ]
-    row = [display.number(float(fit.indices[key])) + (f" ({fit.verdict[key]})" if key in fit.verdict else "") for _, key in shown]
-    out.print(display.table(f"common factor of {', '.join(fit.model.observed)}", [name for name, _ in shown], [row]))
+    shown = {"χ²": "chisq", "df": "df", "p": "p", "AIC": "aic", "CFI": "cfi", "TLI": "tli", "RMSEA": "rmsea", "SRMR": "srmr"}
+    judged = {key: f" ({word})" for key, word in fit.verdict.items()}
+    row = [display.number(float(fit.indices[key])) + judged.get(key, "") for key in shown.values()]
+    out.print(display.table(f"common factor of {', '.join(fit.model.observed)}", list(shown), [row]))
 
 
 def _print_comparison(done: StudyReport) -> None:

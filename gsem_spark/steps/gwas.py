@@ -86,7 +86,7 @@ class GwasStep(Step[GwasConfig]):
         total = sum(counts.values())
         if not total:
             return Outcome(0, warnings=panel.warnings)
-        ws.runs.record(self._entry(plan, _started(), "running", Outcome(0)))
+        self.begin(ws, plan)
         with progress.stage("common-factor GWAS", total=total, unit="SNPs") as stage:
             stage.advance(sum(n for chromosome, n in counts.items() if chromosome in done))
             for wave in waves({c: n for c, n in counts.items() if c not in done}):
@@ -239,9 +239,3 @@ def common_factor_gwas(
         traits=cov.traits, gc=gc, estimation=estimation, std_lv=std_lv, snp_se=snp_se, info_min=info_min, maf_min=maf_min
     )
     return Run(ws, GwasStep(config, cov).run(ws, progress))
-
-
-def _started() -> Any:
-    import datetime as dt
-
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None)

@@ -17,8 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from gsem_spark.catalog.contracts import spark_type
-from gsem_spark.catalog.schemas import SUMSTATS
 from gsem_spark.methods.sumstats import Counters, Harmonised, HarmoniseSpec, harmonise
 from gsem_spark.steps.raw_fields import FieldReader
 from gsem_spark.steps.text_source import TextSource, read_lines
@@ -33,11 +31,17 @@ EXAMPLES: Final = 3
 _MISSING_KEY: Final = "\x00"
 _REFERENCE: Final = {"ref_chr": "chr", "ref_bp": "bp", "ref_a1": "a1", "ref_a2": "a2", "ref_maf": "maf", "ref_hm3": "hm3"}
 _VALUES: Final = ("eaf", "maf", "info", "n", "z", "beta", "se", "neglog10p")
-_OUT: Final = ("file", "row", "rule", "text", "counts", "snp", "chr", "bp", "a1", "a2", *_VALUES)
-_OUT_SCHEMA: Final = ", ".join(
-    ["file int", "row long", "rule string", "text string", "counts string", "snp string"]
-    + [f"{name} {spark_type(SUMSTATS.column(name)).simpleString()}" for name in ("chr", "bp", "a1", "a2", *_VALUES)]
+PACK_ROWS: Final = 100_000
+"""Rows of one packed batch at most; a task packs what it has of a file and chromosome into as few as that allows."""
+KEPT, LOST, COUNTS = "kept", "lost", "counts"
+_PACKED_SCHEMA: Final = "file int, kind string, chr int, packed binary"
+_LOST_ROW: Final = pa.schema([("row", pa.int64()), ("text", pa.string()), ("rule", pa.string())])
+_KEPT_ROW: Final = pa.schema(
+    [("snp", pa.string()), ("chr", pa.int32()), ("bp", pa.int64()), ("a1", pa.string()), ("a2", pa.string())]
+    + [(name, pa.float64()) for name in _VALUES]
 )
+_ORDER: Final = {KEPT: [("bp", "ascending"), ("snp", "ascending"), ("z", "ascending")], LOST: [("row", "ascending")]}
+_NO_CHROMOSOME: Final = -1
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,14 @@ class FileTask:
 def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> DataFrame:
     """Plan the harmonisation of several files against the workspace's variant reference.
 
+    Rows go on as packed Arrow batches, one column of bytes: moving and keeping some thousand byte strings costs a fraction of
+    moving and keeping millions of rows.
+
     Returns
     -------
     DataFrame
-        ``file`` (place in ``tasks``), ``row`` (line number), then either a kept row (``rule`` and ``counts`` null), a dropped
-        one (``rule``, ``text``), or a batch's counts (``counts``: JSON).
+        ``file`` (place in ``tasks``), ``kind`` (``kept``, ``lost`` or ``counts``), ``chr`` (-1 where none), ``packed``; all
+        of a file and chromosome in the same partition. :func:`unpacked` gives the rows, :func:`merge_counts` reads counts.
     """
     lines = reduce(lambda a, b: a.unionAll(b), [_keyed(ws, number, task) for number, task in enumerate(tasks)])
     reference = ws.read("reference_variants").select(
@@ -71,12 +78,91 @@ def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> Dat
     readers, specs = [t.reader for t in tasks], [t.spec for t in tasks]
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        packer = _Packer()
         for whole in whole_groups(batches):
             for file in sorted(pc.unique(whole.column("file")).to_pylist()):
                 rows = whole.filter(pc.equal(whole.column("file"), file))
-                yield from harmonise_rows(file, rows, readers[file], specs[file])
+                yield from packer.add(file, harmonise_rows(rows, readers[file], specs[file]))
+        yield from packer.rest()
 
-    return ordered.mapInArrow(run, _OUT_SCHEMA)
+    return ordered.mapInArrow(run, _PACKED_SCHEMA).repartition(partitions, "file", "chr")
+
+
+def unpacked(packed: DataFrame, kind: str, columns: str) -> DataFrame:
+    """The rows of a kind, sorted by place within each file and chromosome; ``columns`` is their type, ``file`` first."""
+    names = [field.name for field in (_KEPT_ROW if kind == KEPT else _LOST_ROW)]
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for file, parts in _groups(batches):
+            table = pa.concat_tables(parts).sort_by(_ORDER[kind]).combine_chunks()
+            for batch in table.to_batches(max_chunksize=PACK_ROWS):
+                constant = pa.array(np.full(batch.num_rows, file, np.int32))
+                yield pa.RecordBatch.from_arrays([constant, *batch.columns], names=["file", *names])
+
+    return packed.where(F.col("kind") == kind).sortWithinPartitions("file", "chr").mapInArrow(run, columns)
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[pa.Table]]]:
+    """Packed batches of one file and chromosome at a time, from a stream sorted by both."""
+    current: tuple[int, int] | None = None
+    parts: list[pa.Table] = []
+    for batch in batches:
+        for at in range(batch.num_rows):
+            place = (batch.column("file")[at].as_py(), batch.column("chr")[at].as_py())
+            if place != current and current is not None:
+                yield current[0], parts
+                parts = []
+            current = place
+            with pa.ipc.open_stream(batch.column("packed")[at].as_buffer()) as stream:
+                parts.append(stream.read_all())
+    if current is not None:
+        yield current[0], parts
+
+
+class _Packer:
+    """Collects a task's rows by file, kind and chromosome and gives them out packed, PACK_ROWS at a time."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, str, int], list[pa.RecordBatch]] = {}
+        self._rows: dict[tuple[int, str, int], int] = {}
+
+    def add(self, file: int, parts: Iterable[tuple[str, pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+        """Take a batch's kept rows, lost rows and counts; give out what is full."""
+        for kind, rows in parts:
+            for chromosome, part in _by_chromosome(rows) if kind == KEPT else [(_NO_CHROMOSOME, rows)]:
+                place = (file, kind, chromosome)
+                self._held.setdefault(place, []).append(part)
+                self._rows[place] = self._rows.get(place, 0) + part.num_rows
+                if self._rows[place] >= PACK_ROWS:
+                    yield self._pack(place)
+
+    def rest(self) -> Iterator[pa.RecordBatch]:
+        """Give out everything that is left."""
+        for place in sorted(self._held):
+            yield self._pack(place)
+
+    def _pack(self, place: tuple[int, str, int]) -> pa.RecordBatch:
+        parts = self._held.pop(place)
+        del self._rows[place]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, parts[0].schema) as stream:
+            stream.write_table(pa.Table.from_batches(parts).combine_chunks())
+        file, kind, chromosome = place
+        arrays = [pa.array([file], pa.int32()), pa.array([kind]), pa.array([chromosome], pa.int32())]
+        return pa.RecordBatch.from_arrays([*arrays, pa.array([sink.getvalue().to_pybytes()], pa.binary())], names=_PACKED_NAMES)
+
+
+_PACKED_NAMES: Final = ["file", "kind", "chr", "packed"]
+
+
+def _by_chromosome(rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    chromosome = pc.fill_null(rows.column("chr"), _NO_CHROMOSOME).to_numpy(zero_copy_only=False)
+    order = np.argsort(chromosome, kind="stable")
+    ordered = rows.take(pa.array(order))
+    values, starts = np.unique(chromosome[order], return_index=True)
+    ends = [*starts[1:].tolist(), rows.num_rows]
+    for value, start, end in zip(values.tolist(), starts.tolist(), ends, strict=True):
+        yield value, ordered.slice(start, end - start)
 
 
 def whole_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -98,12 +184,12 @@ def whole_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield held
 
 
-def harmonise_rows(file: int, rows: pa.RecordBatch, reader: FieldReader, spec: HarmoniseSpec) -> Iterator[pa.RecordBatch]:
-    """Rows of one file through the rules: kept rows, dropped rows, and one row of counts."""
+def harmonise_rows(rows: pa.RecordBatch, reader: FieldReader, spec: HarmoniseSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Rows of one file through the rules: kept rows, lost rows, and the counts, each under its kind."""
     fits = reader.fits(rows.column("value"))
     torn = rows.filter(pc.invert(fits))
     if torn.num_rows:
-        yield _dropped(file, torn.column("row"), torn.column("value"), [FIELD_COUNT_RULE] * torn.num_rows)
+        yield LOST, _lost(torn.column("row"), torn.column("value"), [FIELD_COUNT_RULE] * torn.num_rows)
         rows = rows.filter(fits)
     lines, numbers = rows.column("value"), rows.column("row")
     columns: dict[str, Any] = {
@@ -116,15 +202,15 @@ def harmonise_rows(file: int, rows: pa.RecordBatch, reader: FieldReader, spec: H
     done = harmonise(columns, spec)
     kept = np.flatnonzero(done.keep)
     if kept.size:
-        yield _kept(file, rows, done, kept)
+        yield KEPT, _kept(rows, done, kept)
     lost = np.flatnonzero(~done.keep)
     if lost.size:
         names = np.array(["", *(rule.name for rule in spec.rules)], dtype=object)
-        yield _dropped(file, numbers.take(pa.array(lost)), lines.take(pa.array(lost)), names[done.rule[lost]].tolist())
-    yield _counts(file, done, numbers, lines, torn, spec)
+        yield LOST, _lost(numbers.take(pa.array(lost)), lines.take(pa.array(lost)), names[done.rule[lost]].tolist())
+    yield COUNTS, _counts(done, numbers, lines, torn, spec)
 
 
-def merge_counts(texts: Iterable[str], spec: HarmoniseSpec) -> tuple[Counters, dict[str, list[str]], int]:
+def merge_counts(packed: Iterable[bytes], spec: HarmoniseSpec) -> tuple[Counters, dict[str, list[str]], int]:
     """Add up the counts of a file's batches.
 
     Returns
@@ -135,8 +221,8 @@ def merge_counts(texts: Iterable[str], spec: HarmoniseSpec) -> tuple[Counters, d
     """
     counters, torn = Counters.zero(spec), 0
     found: dict[str, list[tuple[int, str]]] = {}
-    for text in texts:
-        part = json.loads(text)
+    texts = (text for blob in packed for text in pa.ipc.open_stream(blob).read_all().column("counts").to_pylist())
+    for part in map(json.loads, texts):
         counters = counters + Counters.from_dict(part["counters"])
         torn += part["torn"]
         for rule, examples in part["examples"].items():
@@ -171,18 +257,11 @@ def _field(reader: FieldReader, place: int) -> Column:
     return F.trim(F.substring_index(upto, reader.delimiter, -1))
 
 
-def _kept(file: int, rows: pa.RecordBatch, done: Harmonised, at: np.ndarray) -> pa.RecordBatch:
+def _kept(rows: pa.RecordBatch, done: Harmonised, at: np.ndarray) -> pa.RecordBatch:
     index = pa.array(at)
-    columns: dict[str, Any] = {
-        "snp": rows.column("key").take(index),
-        "row": rows.column("row").take(index),
-        "chr": rows.column("ref_chr").take(index),
-        "bp": rows.column("ref_bp").take(index),
-        "a1": rows.column("ref_a1").take(index),
-        "a2": rows.column("ref_a2").take(index),
-        **{name: _finite(getattr(done, name)[at]) for name in _VALUES},
-    }
-    return _batch(file, at.size, columns)
+    names = {"snp": "key", "chr": "ref_chr", "bp": "ref_bp", "a1": "ref_a1", "a2": "ref_a2"}
+    arrays = [rows.column(source).take(index) for source in names.values()]
+    return pa.RecordBatch.from_arrays([*arrays, *(_finite(getattr(done, name)[at]) for name in _VALUES)], schema=_KEPT_ROW)
 
 
 def _finite(values: np.ndarray) -> pa.Array:
@@ -190,13 +269,11 @@ def _finite(values: np.ndarray) -> pa.Array:
     return pa.array(np.where(np.isfinite(values), values, np.nan), pa.float64(), from_pandas=True)
 
 
-def _dropped(file: int, numbers: pa.Array, lines: pa.Array, rules: list[str]) -> pa.RecordBatch:
-    return _batch(file, len(rules), {"row": numbers, "text": lines, "rule": pa.array(rules, pa.string())})
+def _lost(numbers: pa.Array, lines: pa.Array, rules: list[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([numbers, lines, pa.array(rules, pa.string())], schema=_LOST_ROW)
 
 
-def _counts(
-    file: int, done: Harmonised, numbers: pa.Array, lines: pa.Array, torn: pa.RecordBatch, spec: HarmoniseSpec
-) -> pa.RecordBatch:
+def _counts(done: Harmonised, numbers: pa.Array, lines: pa.Array, torn: pa.RecordBatch, spec: HarmoniseSpec) -> pa.RecordBatch:
     row = numbers.to_numpy()
     examples: dict[str, list[tuple[int, str]]] = {}
     for rule in spec.rules:
@@ -212,20 +289,4 @@ def _counts(
         order = np.argsort(torn.column("row").to_numpy(), kind="stable")[:EXAMPLES]
         examples[FIELD_COUNT_RULE] = [(torn.column("row")[int(i)].as_py(), torn.column("value")[int(i)].as_py()) for i in order]
     text = json.dumps({"counters": done.counters.to_dict(), "examples": examples, "torn": torn.num_rows})
-    return _batch(file, 1, {"row": pa.array([1], pa.int64()), "counts": pa.array([text], pa.string())})
-
-
-_ARROW: Final = {
-    "file": pa.int32(),
-    "row": pa.int64(),
-    "chr": pa.int32(),
-    "bp": pa.int64(),
-    **dict.fromkeys(_VALUES, pa.float64()),
-    **dict.fromkeys(("rule", "text", "counts", "snp", "a1", "a2"), pa.string()),
-}
-
-
-def _batch(file: int, size: int, columns: dict[str, Any]) -> pa.RecordBatch:
-    columns["file"] = pa.array(np.full(size, file, np.int32))
-    arrays = [columns[name] if name in columns else pa.nulls(size, _ARROW[name]) for name in _OUT]
-    return pa.RecordBatch.from_arrays(arrays, names=list(_OUT))
+    return pa.RecordBatch.from_arrays([pa.array([text], pa.string())], names=["counts"])

@@ -15,6 +15,8 @@ from pydantic import Field, field_validator
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
+from gsem_spark.catalog.contracts import spark_schema
+from gsem_spark.catalog.schemas import QC_LOG, REJECTS, SUMSTATS, TableSchema
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.sumstats import (
     ColumnMap,
@@ -26,7 +28,7 @@ from gsem_spark.methods.sumstats import (
     resolve,
     verify_effect_kind,
 )
-from gsem_spark.steps.harmonise_frame import FIELD_COUNT_RULE, FileTask, harmonised, merge_counts
+from gsem_spark.steps.harmonise_frame import COUNTS, FIELD_COUNT_RULE, KEPT, LOST, FileTask, harmonised, merge_counts, unpacked
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.raw_errors import read_error
 from gsem_spark.steps.raw_fields import FieldReader
@@ -255,37 +257,33 @@ def _munge(
     """Run the job once, check every file, then commit all tables."""
     size = sum(t.source.size * (_UNPACKED_RATIO if t.source.compression != "none" else 1) for t in tasks)
     partitions = max(int(ws.spark.sparkContext.defaultParallelism), -(-size // BYTES_PER_PARTITION))
-    rows = harmonised(ws, tasks, partitions)
-    trait = F.element_at(F.array(*(F.lit(t.spec.trait) for t in tasks)), F.col("file") + 1)
-    file_id = F.element_at(F.array(*map(F.lit, file_ids)), F.col("file") + 1)
-    placed = rows.withColumns({"trait": trait, "file_id": file_id}).repartition(partitions, "trait", "chr")
-    kept_rows = placed.persist(StorageLevel.MEMORY_AND_DISK)
+    packed = harmonised(ws, tasks, partitions).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         with progress.stage(f"reading and harmonising {len(tasks)} files") as stage:
-            counts = _collect_counts(kept_rows, tasks)
+            counts = _collect_counts(packed, tasks)
             stage.advance(1)
-        results = [_judge(task, fid, texts) for task, fid, texts in zip(tasks, file_ids, counts, strict=True)]
+        results = [_judge(task, fid, blobs) for task, fid, blobs in zip(tasks, file_ids, counts, strict=True)]
         with progress.stage("writing summary statistics"):
-            _commit(ws, kept_rows, tasks, file_ids, results, run_id)
+            _commit(ws, packed, tasks, file_ids, results, run_id)
         return results
     finally:
-        kept_rows.unpersist()
+        packed.unpersist()
 
 
-def _collect_counts(rows: DataFrame, tasks: Sequence[FileTask]) -> list[list[str]]:
+def _collect_counts(packed: DataFrame, tasks: Sequence[FileTask]) -> list[list[bytes]]:
     """Run the job; the batches' counts come to the driver, a few per batch."""
     try:
-        found = rows.where(F.col("counts").isNotNull()).select("file", "counts").collect()
+        found = packed.where(F.col("kind") == COUNTS).select("file", "packed").collect()
     except GsemError:
         raise
     except Exception as error:
         raise read_error(error, [t.source for t in tasks]) from error
-    return [[r["counts"] for r in found if r["file"] == number] for number in range(len(tasks))]
+    return [[bytes(r["packed"]) for r in found if r["file"] == number] for number in range(len(tasks))]
 
 
-def _judge(task: FileTask, file_id: str, texts: Sequence[str]) -> FileResult:
+def _judge(task: FileTask, file_id: str, counts: Sequence[bytes]) -> FileResult:
     """File-wide checks that only the whole file can answer; raises before anything is committed."""
-    counters, examples, torn = merge_counts(texts, task.spec)
+    counters, examples, torn = merge_counts(counts, task.spec)
     facts, name = counters.facts, task.source.name
     rows_in, kept = facts.get("rows", 0) + torn, facts.get("kept", 0)
     verify_effect_kind(counters, task.spec, file=name)
@@ -321,7 +319,7 @@ def _all_lost(file: str, rows_in: int, qc: Sequence[Mapping[str, Any]], examples
     worst = max((r for r in qc if not r["meaning"].startswith("repair")), key=lambda r: r["rows_dropped"])
     shown = examples.get(worst["rule"], [])
     raise DataError(
-        f"none of {rows_in:,} rows is usable; most ({worst['rows_dropped']:,}) were dropped by rule {worst['rule']}: {worst['meaning']}"
+        f"none of {rows_in:,} rows is usable; {worst['rows_dropped']:,} were dropped by rule {worst['rule']}: {worst['meaning']}"
         + (f"; first line {shown[0]}" if shown else ""),
         where=file,
         remedy="check the columns read (columns: …) and that SNP names are those of the variant reference",
@@ -341,19 +339,35 @@ def _warnings(task: FileTask, counters: Counters, rows_in: int, kept: int, torn:
         yield f"{trait}: no row has a standardised effect; per-SNP models cannot use this trait"
 
 
-def _commit(
-    ws: Workspace, rows: DataFrame, tasks: Sequence[FileTask], file_ids: Sequence[str], results: Sequence[FileResult], run_id: str
-) -> None:
-    from gsem_spark.catalog.schemas import QC_LOG, REJECTS, SUMSTATS
+def _row_type(schema: TableSchema, added: Sequence[str]) -> str:
+    """Type of unpacked rows: the file's number, then the table's columns but those that are the same for a whole file."""
+    fields = [f for f in spark_schema(schema).fields if f.name not in added]
+    return ", ".join(["file int", *(f"{f.name} {f.dataType.simpleString()}" for f in fields)])
 
-    kept = rows.where("snp IS NOT NULL").select(*SUMSTATS.names).sortWithinPartitions("trait", "chr", "bp", "snp")
-    lost = rows.where("rule IS NOT NULL").select(*REJECTS.names).sortWithinPartitions("file_id", "row")
+
+def _commit(
+    ws: Workspace,
+    packed: DataFrame,
+    tasks: Sequence[FileTask],
+    file_ids: Sequence[str],
+    results: Sequence[FileResult],
+    run_id: str,
+) -> None:
+    trait = F.element_at(F.array(*(F.lit(t.spec.trait) for t in tasks)), F.col("file") + 1)
+    file_id = F.element_at(F.array(*map(F.lit, file_ids)), F.col("file") + 1)
+    kept = unpacked(packed, KEPT, _row_type(SUMSTATS, ("trait", "file_id"))).withColumns({"trait": trait, "file_id": file_id})
+    lost = unpacked(packed, LOST, _row_type(REJECTS, ("file_id",))).withColumn("file_id", file_id)
     log = [{"file_id": r.file_id, "trait": r.trait, **row} for r in results for row in r.qc]
     files = [{"file_id": f} for f in file_ids]
+    names = [t.spec.trait for t in tasks]
+    scopes = [{"trait": name} for name in names]
+    if not ws.read("traits").where(F.col("trait").isin(names)).isEmpty():
+        # Should this run die midway, no registry row may name a file whose rows are gone already.
+        ws.replace("traits", ws.empty("traits"), scopes, metadata={"run_id": run_id})
     ws.replace_all(
         [
-            ("sumstats", kept, [{"trait": t.spec.trait} for t in tasks]),
-            ("rejects", lost, files),
+            ("sumstats", kept.drop("file"), scopes),
+            ("rejects", lost.select(*REJECTS.names), files),
             ("qc_log", ws.frame("qc_log", [{k: row[k] for k in QC_LOG.names} for row in log]).coalesce(1), files),
         ],
         metadata={"run_id": run_id},

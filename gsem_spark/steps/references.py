@@ -18,6 +18,7 @@ from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, conte
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from gsem_spark.catalog.runs import RunEntry
     from gsem_spark.catalog.workspace import Workspace
 
 VARIANTS_STEP: Final = "load_variants"
@@ -63,7 +64,7 @@ class LoadVariants(Step[VariantsConfig]):
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """The reference that was loaded last is the one in the table."""
-        return ws.runs.of_step(self.name)[-1].run_id == run_id
+        return _loads(ws, self.name)[-1].run_id == run_id
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Read, check, drop repeated names (counted), write."""
@@ -79,7 +80,8 @@ class LoadVariants(Step[VariantsConfig]):
                     F.count(F.when(F.col("copy") == 2, 1)),
                 ).collect()[0]
                 if rows == 0:
-                    raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP, A1 and A2 are needed")
+                    raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP A1 A2 are needed")
+                _announce(self, ws, plan, {})
                 ws.replace("reference_variants", counted.where(unique).drop("copies", "copy"), metadata={"run_id": plan.run_id})
             finally:
                 counted.unpersist()
@@ -133,7 +135,7 @@ class LoadLdScores(Step[LdScoresConfig]):
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """The folder that was loaded last under this panel name is the one in the table."""
-        of_panel = [e for e in ws.runs.of_step(self.name) if e.summary.get("panel") == self.config.panel]
+        of_panel = [e for e in _loads(ws, self.name) if e.summary.get("panel") == self.config.panel]
         return bool(of_panel) and of_panel[-1].run_id == run_id
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
@@ -145,6 +147,7 @@ class LoadLdScores(Step[LdScoresConfig]):
             try:
                 sizes = {r["chr"]: r["n"] for r in scores.groupBy("chr").agg(F.count("*").alias("n")).collect()}
                 self._check_counts(sizes, counts)
+                _announce(self, ws, plan, {"panel": panel})
                 ws.replace("ld_scores", self._table(scores, sizes, counts), {"panel": panel}, metadata={"run_id": plan.run_id})
             finally:
                 scores.unpersist()
@@ -240,9 +243,15 @@ def load_references(
 
 def reference_version(ws: Workspace) -> str:
     """The run that loaded the variant reference; a :class:`DataError` says how to load one where there is none."""
-    runs = ws.runs.of_step(VARIANTS_STEP)
+    runs = _loads(ws, VARIANTS_STEP)
     if not runs:
         raise DataError("no variant reference is loaded", where=ws.location, remedy="gsem-spark load-references --variants FILE")
+    if runs[-1].status == "running":
+        raise DataError(
+            "loading the variant reference was interrupted, or is still going on",
+            where=ws.location,
+            remedy="wait for it, or load it again: gsem-spark load-references --variants FILE",
+        )
     return runs[-1].run_id
 
 
@@ -260,6 +269,17 @@ def panel_version(ws: Workspace, panel: str | None) -> tuple[str, str]:
     return panel, runs[panel]
 
 
+def _announce(step: Step[Any], ws: Workspace, plan: Plan, summary: dict[str, Any]) -> None:
+    """Put the coming replacement of an earlier load into the ledger first: should this run die, that one counts no more."""
+    if _loads(ws, step.name):
+        step.begin(ws, plan, summary)
+
+
+def _loads(ws: Workspace, step: str) -> list[RunEntry]:
+    """Runs of a loading step by their start, also those that died on the way; a run that failed has changed nothing."""
+    return [entry for entry in ws.runs.all() if entry.step == step and entry.status != "failed"]
+
+
 def _require_file(files: HadoopFiles, path: str) -> None:
     if not files.exists(path):
         raise DataError("the file does not exist", where=path, remedy="correct the path")
@@ -270,7 +290,7 @@ def _require_file(files: HadoopFiles, path: str) -> None:
 def _read_variants(spark: SparkSession, path: str) -> DataFrame:
     from gsem_spark.steps.text_source import open_text, read_lines
 
-    source = open_text(spark, path, min_columns=1)
+    source = open_text(spark, path, min_columns=len(_REQUIRED))
     header = [name.strip().strip('"') for name in source.format.header]
     upper = [name.upper() for name in header]
     at = {role: next((upper.index(s) for s in names if s in upper), None) for role, names in _VARIANT_COLUMNS.items()}

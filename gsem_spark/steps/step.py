@@ -126,6 +126,10 @@ class Step(ABC, Generic[C]):
         entry = ws.runs.record(self._entry(plan, started, status, outcome))
         return Report(self.name, plan.run_id, status, outcome.rows, entry.seconds, outcome.summary, outcome.warnings)
 
+    def begin(self, ws: Workspace, plan: Plan, summary: Mapping[str, Any] | None = None) -> None:
+        """Record that the run is on its way, for steps where a run that dies midway must leave a trace."""
+        ws.runs.record(self._entry(plan, _now(), "running", Outcome(0, summary=summary or {})))
+
     def _entry(self, plan: Plan, started: dt.datetime, status: str, outcome: Outcome) -> RunEntry:
         return RunEntry(
             run_id=plan.run_id,

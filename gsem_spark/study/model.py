@@ -103,10 +103,6 @@ class Study(BaseModel):
         """Indicators of the factor."""
         return getattr(self.common_factor, "traits", None) or self.trait_names
 
-    def configs(self) -> dict[str, tuple[StepConfig, ...]]:
-        """Complete configs of each section's steps: the section's settings with what the study itself supplies."""
-        return {section: self.configs_of(section) for section in STEP_NAMES}
-
     def configs_of(self, section: str) -> tuple[StepConfig, ...]:
         """Complete configs of one section's steps, in their order."""
         given: dict[str, Any] = getattr(self, section).model_dump(exclude_unset=True)

@@ -52,6 +52,9 @@ class StepCase:
     """The same input in another row order and other partitions; None where the input has no rows."""
     starts_from: str | None = None
     """The case whose finished workspace the step starts in; None for an empty one."""
+    killed_after: str | None = None
+    """The case whose finished workspace the step is killed in, when other than ``starts_from``: what the step would have another
+    step do first is then done."""
     empty_error: type[GsemError] | None = None
     """The error that is the answer to empty input, where it has no meaning."""
     other: Callable[[Inputs], Step[Any]] | None = None
@@ -100,7 +103,8 @@ class Inputs:
         """The three traits, each with other settings."""
         a, b, c = (f"{self.folder(variant)}/{t}.txt" for t in TRAITS)
         return (
-            Trait("AAA", a), Trait("BBB", b, scale="logistic", sample_prevalence=0.5, population_prevalence=0.1),
+            Trait("AAA", a),
+            Trait("BBB", b, scale="logistic", sample_prevalence=0.5, population_prevalence=0.1),
             Trait("CCC", c, n=N, columns={"snp": "MarkerID"}),
         )
 
@@ -108,10 +112,16 @@ class Inputs:
 def _reference(rng: np.random.Generator) -> pd.DataFrame:
     at = np.arange(N_SNPS)
     pairs = [_PAIRS[i % len(_PAIRS)] for i in at]
-    return pd.DataFrame({
-        "SNP": [f"rs{i + 1}" for i in at], "CHR": np.repeat(CHROMOSOMES, [2_000, 1_400, 1_000]), "BP": (at + 1) * 50_000,
-        "A1": [p[0] for p in pairs], "A2": [p[1] for p in pairs], "MAF": rng.uniform(0.02, 0.5, N_SNPS).round(4),
-    })
+    return pd.DataFrame(
+        {
+            "SNP": [f"rs{i + 1}" for i in at],
+            "CHR": np.repeat(CHROMOSOMES, [2_000, 1_400, 1_000]),
+            "BP": (at + 1) * 50_000,
+            "A1": [p[0] for p in pairs],
+            "A2": [p[1] for p in pairs],
+            "MAF": rng.uniform(0.02, 0.5, N_SNPS).round(4),
+        }
+    )
 
 
 def _ld_scores(rng: np.random.Generator, reference: pd.DataFrame) -> pd.DataFrame:
@@ -192,14 +202,27 @@ def _gwas(i: Inputs) -> GwasStep:
 
 def _all_rules(i: Inputs) -> MungeConfig:
     return MungeConfig(
-        traits=i.traits(), info_min=0.7, maf_min=0.02, ambiguous="drop", indels=True, direction_max_missing=0.5, compat="genomicsem",
+        traits=i.traits(),
+        info_min=0.7,
+        maf_min=0.02,
+        ambiguous="drop",
+        indels=True,
+        direction_max_missing=0.5,
+        compat="genomicsem",
     )
 
 
 def _all_ldsc(chromosomes: Any) -> LdscConfig:
     return LdscConfig(
-        traits=TRAITS, panel="toy", n_blocks=30, chisq_max=100.0, chromosomes=chromosomes, info_min=0.8, maf_min=0.05,
-        sample_prevalence={"AAA": 0.5, "BBB": None}, population_prevalence={"AAA": 0.01},
+        traits=TRAITS,
+        panel="toy",
+        n_blocks=30,
+        chisq_max=100.0,
+        chromosomes=chromosomes,
+        info_min=0.8,
+        maf_min=0.05,
+        sample_prevalence={"AAA": 0.5, "BBB": None},
+        population_prevalence={"AAA": 0.01},
     )
 
 
@@ -207,33 +230,40 @@ CASES: dict[str, StepCase] = {
     "load_variants": StepCase(
         make=_variants,
         configs=lambda i: [_variants(i).config, _variants(i, hm3=False).config],
-        empty=lambda i, ws: _variants(i, "empty"), empty_error=DataError,
+        empty=lambda i, ws: _variants(i, "empty"),
+        empty_error=DataError,
         permuted=lambda i, ws: _variants(i, "shuffled"),
         other=lambda i: _variants(i, "other", hm3=False),
         figures=("placed", "with_maf", "hm3"),
     ),
     "load_ld_scores": StepCase(
-        make=_ld, starts_from="load_variants",
+        make=_ld,
+        starts_from="load_variants",
         configs=lambda i: [_ld(i).config, LdScoresConfig(ld_scores="a", weights="b")],
-        empty=lambda i, ws: _ld(i, "empty"), empty_error=DataError,
+        empty=lambda i, ws: _ld(i, "empty"),
+        empty_error=DataError,
         permuted=lambda i, ws: _ld(i, "shuffled"),
         other=lambda i: _ld(i, "other"),
         figures=("M", "snps"),
     ),
     "munge": StepCase(
-        make=_munge, starts_from="load_ld_scores",
+        make=_munge,
+        starts_from="load_ld_scores",
         configs=lambda i: [_munge(i).config, _all_rules(i)],
         empty=lambda i, ws: _munge(i, "empty"),
         permuted=lambda i, ws: _munge(i, "shuffled"),
         other=lambda i: _munge(i, maf_min=0.2),
         sizes={"gsem_spark.steps.ingest.BYTES_PER_PARTITION": 200_000},
         named_by_bytes={
-            "sumstats": ("file_id",), "rejects": ("file_id", "row"), "qc_log": ("file_id", "examples"),
+            "sumstats": ("file_id",),
+            "rejects": ("file_id", "row"),
+            "qc_log": ("file_id", "examples"),
             "traits": ("file_id", "sha256"),
         },
     ),
     "ldsc": StepCase(
-        make=_ldsc, starts_from="munge",
+        make=_ldsc,
+        starts_from="munge",
         configs=lambda i: [_ldsc(i).config, _all_ldsc("odd"), _all_ldsc((10, 1))],
         empty=lambda i, ws: emptied(ws, "sumstats", _ldsc(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _ldsc(i)),
@@ -243,12 +273,14 @@ CASES: dict[str, StepCase] = {
     "common_factor": StepCase(
         make=_fit,
         configs=lambda i: [_fit(i).config, FitConfig(traits=TRAITS, estimation="ML", identification="marker")],
-        empty=_no_traits, empty_error=ModelError,
+        empty=_no_traits,
+        empty_error=ModelError,
         permuted=None,
         figures=("status", "chisq", "df", "cfi", "srmr"),
     ),
     "panel": StepCase(
-        make=_panel, starts_from="munge",
+        make=_panel,
+        starts_from="munge",
         configs=lambda i: [_panel(i).config, PanelConfig(traits=("BBB", "AAA"), info_min=0.9, maf_min=0.05)],
         empty=lambda i, ws: emptied(ws, "sumstats", _panel(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _panel(i)),
@@ -256,7 +288,9 @@ CASES: dict[str, StepCase] = {
         figures=("panel_id", "rows_of_trait"),
     ),
     "common_factor_gwas": StepCase(
-        make=_gwas, starts_from="munge",
+        make=_gwas,
+        starts_from="munge",
+        killed_after="panel",
         configs=lambda i: [
             _gwas(i).config,
             GwasConfig(traits=TRAITS, gc="conserv", estimation="ML", std_lv=True, snp_se=1e-3, info_min=0.9, maf_min=0.05),
@@ -265,8 +299,18 @@ CASES: dict[str, StepCase] = {
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _gwas(i)),
         sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 1_500},
         figures=(
-            "status", "lambda_gc", "lambda_gc_q", "mean_chisq", "effective_n", "factor_hits", "loci", "loci_factor_only",
-            "loci_qsnp_sig", "q_loci", "panel_id", "covstruct",
+            "status",
+            "lambda_gc",
+            "lambda_gc_q",
+            "mean_chisq",
+            "effective_n",
+            "factor_hits",
+            "loci",
+            "loci_factor_only",
+            "loci_qsnp_sig",
+            "q_loci",
+            "panel_id",
+            "covstruct",
         ),
     ),
 }

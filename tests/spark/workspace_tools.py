@@ -18,6 +18,7 @@ from gsem_spark.catalog.store import Scope
 from gsem_spark.catalog.workspace import Workspace
 
 StepT = TypeVar("StepT")
+Moment = Literal["before", "after"]
 
 
 class Killed(BaseException):
@@ -42,6 +43,15 @@ def assert_same_tables(found: dict[str, pa.Table], wanted: dict[str, pa.Table]) 
         assert found[name].column_names == table.column_names, name
         differing = [c for c in table.column_names if not found[name].column(c).equals(table.column(c))]
         assert not differing, f"table {name} differs in columns {differing}"
+
+
+def of_the_same_scopes(table: str, rows: pa.Table, wanted: pa.Table) -> pa.Table:
+    """Rows in the scopes that the wanted rows are in: a run on other input may have left rows in scopes of its own."""
+    scope = list(SCHEMAS[table].scope)
+    if not scope:
+        return rows
+    known = {tuple(row.values()) for row in wanted.select(scope).to_pylist()}
+    return rows.filter(pa.array([tuple(row.values()) in known for row in rows.select(scope).to_pylist()], pa.bool_()))
 
 
 def assert_no_doubled_rows(table: str, rows: pa.Table) -> None:
@@ -113,8 +123,10 @@ def emptied(ws: Workspace, table: str, step: StepT) -> StepT:
 def other_partitions(ws: Workspace, partitions: int, batch_rows: int) -> Iterator[None]:
     """Shuffles into another number of parts, hand-over to Python in other batches, files read in small parts."""
     new = {
-        "spark.sql.shuffle.partitions": str(partitions), "spark.sql.execution.arrow.maxRecordsPerBatch": str(batch_rows),
-        "spark.sql.files.maxPartitionBytes": "20000", "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.sql.shuffle.partitions": str(partitions),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(batch_rows),
+        "spark.sql.files.maxPartitionBytes": "100000",
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",
     }
     before = {name: ws.spark.conf.get(name) for name in new}
     for name, value in new.items():
@@ -132,7 +144,7 @@ class Death:
     Commits that a step leaves to chance in their order come as given when killed before, the other way round after.
     """
 
-    def __init__(self, patch: pytest.MonkeyPatch, ws: Workspace, at: int, moment: Literal["before", "after"]) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, ws: Workspace, at: int, moment: Moment) -> None:
         self.count, self.at, self.moment = 0, at, moment
         self._store: Any = ws._store
         self._patch, self._write, self._lock = patch, self._store.write, threading.Lock()
@@ -163,6 +175,7 @@ class Death:
 
     def _write_without_commit(self, schema: TableSchema, *write: Any) -> None:
         if self._store.format == "parquet":
+
             def die(*_: Any) -> None:
                 raise Killed
 

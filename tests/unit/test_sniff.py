@@ -56,6 +56,7 @@ def test_quotes() -> None:
 
 def test_columns_without_values_are_named() -> None:
     assert sniff(text("\t", rows=[["rs1", "A", "G", ".", "0.5"], ["rs2", "A", "G", "NA", "1"]]), "f").empty == ("BETA",)
+    assert sniff(text("\t", rows=[]), "f").empty == ()
 
 
 def test_a_last_line_cut_by_the_reader_is_left_out() -> None:

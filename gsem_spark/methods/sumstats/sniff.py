@@ -115,7 +115,8 @@ def sniff(head: bytes, file: str, *, min_columns: int = MIN_COLUMNS) -> RawForma
     rows = [tuple(split_line(line, delimiter, quoted)) for line in data]
     _check_rows(rows, header, file, place)
     full = [row for row in rows if len(row) == len(header)]
-    empty = tuple(name for i, name in enumerate(header) if name and all(row[i].strip() in MISSING for row in full))
+    # Of a file without rows nothing is known: its columns are as good as their names.
+    empty = tuple(name for i, name in enumerate(header) if name and full and all(row[i].strip() in MISSING for row in full))
     return RawFormat(delimiter, header, quoted, place, empty, tuple(rows))
 
 
