@@ -7,13 +7,15 @@ stops the commit with its key in the message.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Final
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from gsem_spark.catalog.schemas import Column, TableSchema
+from gsem_spark.catalog.schemas import Column, TableSchema, schema_of
 from gsem_spark.errors import ContractError
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ _SPARK_TYPES: Final[dict[str, T.DataType]] = {
     "array<double>": T.ArrayType(T.DoubleType()),
     "map<string,string>": T.MapType(T.StringType(), T.StringType()),
 }
-_VIOLATION: Final = re.compile(r"gsem-contract: (.+?) :end")
+_MARK, _END = "gsem-contract: ", " :gsem-end"
+_VIOLATION: Final = re.compile(r"gsem-contract: (\w+) (\{.*?\}) :gsem-end", re.DOTALL)
 
 
 def spark_type(column: Column) -> T.DataType:
@@ -65,17 +68,22 @@ def check_structure(schema: TableSchema, found: T.StructType, *, what: str) -> N
 
 
 def guarded(schema: TableSchema, frame: DataFrame) -> DataFrame:
-    """The frame in the schema's column order, with the value rules woven into it."""
+    """The frame in the schema's column order, with the value rules woven into it.
+
+    One flat condition is evaluated per row. A row that breaks it stops the job with the row itself in the message; which
+    rule it broke is worked out from that on the driver. Anything longer in the row's path would make the generated method
+    too long for the JVM to compile, at ten times the cost.
+    """
     check_structure(schema, frame.schema, what="the frame to be written")
-    complaints = [complaint for column in schema.columns if (complaint := _complaint(column)) is not None]
     ordered = frame.select(*schema.names)
-    if not complaints:
+    rules = [rule for column in schema.columns for rule in _rules(column)]
+    if not rules:
         return ordered
-    first = F.coalesce(*complaints)
-    key = F.concat_ws(", ", *(F.concat(F.lit(f"{name}="), F.col(name).cast("string")) for name in schema.key))
-    message = F.concat(F.lit(f"gsem-contract: table {schema.name}: "), first, F.lit(" at "), key, F.lit(" :end"))
-    carrier = next(c for c in schema.columns if c.name == schema.key[0])
-    checked = F.when(first.isNotNull(), F.raise_error(message).cast(spark_type(carrier))).otherwise(F.col(carrier.name))
+    broken = reduce(lambda a, b: a | b, rules)
+    row = F.to_json(F.struct(*schema.names))
+    message = F.concat(F.lit(f"{_MARK}{schema.name} "), row, F.lit(_END))
+    carrier = schema.column(schema.key[0])
+    checked = F.when(broken, F.raise_error(message).cast(spark_type(carrier))).otherwise(F.col(carrier.name))
     return ordered.withColumn(carrier.name, checked).select(*schema.names)
 
 
@@ -84,24 +92,48 @@ def violation_in(error: BaseException) -> ContractError | None:
     match = _VIOLATION.search(str(error))
     if match is None:
         return None
-    return ContractError(match.group(1), remedy="this is a defect of the step that wrote the row; nothing was committed")
+    schema = schema_of(match.group(1))
+    try:
+        row = json.loads(match.group(2))
+    except ValueError:  # a message that was cut or escaped on its way
+        row = {}
+    broken = next((text for column in schema.columns if (text := _complaint(column, row.get(column.name)))), "a row breaks a rule")
+    key = ", ".join(f"{name}={row.get(name)}" for name in schema.key)
+    return ContractError(
+        f"{broken} at {key}",
+        where=f"table {schema.name}",
+        remedy="this is a defect of the step that wrote the row; nothing was committed",
+    )
 
 
-def _complaint(column: Column) -> Expression | None:
-    """Null where the column's value keeps its rules, else a phrase that names the broken one."""
+def _rules(column: Column) -> list[Expression]:
+    """What must not be, as conditions that are never null."""
     value = F.col(column.name)
-    broken: list[tuple[Expression, str]] = []
+    known = value.isNotNull()
+    rules: list[Expression] = []
     if not column.nullable:
-        broken.append((value.isNull(), "is null"))
-    if column.type == "double":
-        broken.append((F.isnan(value), "is NaN"))
+        rules.append(value.isNull())
+    if column.type == "double" and column.high is None:  # where there is a highest value, NaN is above it
+        rules.append(known & F.isnan(value))
     if column.low is not None:
-        broken.append((value < F.lit(column.low), f"is below {column.low:g}"))
+        rules.append(known & (value < F.lit(column.low)))
     if column.high is not None:
-        broken.append((value > F.lit(column.high), f"is above {column.high:g}"))
+        rules.append(known & (value > F.lit(column.high)))
     if column.values:
-        broken.append((~value.isin(list(column.values)), f"is none of {', '.join(column.values)}"))
-    if not broken:
-        return None
-    phrases = [F.when(condition, F.lit(f"{column.name} {phrase}")) for condition, phrase in broken]
-    return F.coalesce(*phrases) if len(phrases) > 1 else phrases[0]
+        rules.append(known & ~value.isin(list(column.values)))
+    return rules
+
+
+def _complaint(column: Column, value: Any) -> str | None:
+    """The rule that a value of a row breaks, in words; the same rules as :func:`_rules`."""
+    if value is None:
+        return None if column.nullable else f"{column.name} is null"
+    if column.type == "double" and value in ("NaN", "nan"):
+        return f"{column.name} is NaN"
+    if column.low is not None and float(value) < column.low:
+        return f"{column.name} is below {column.low:g}"
+    if column.high is not None and float(value) > column.high:
+        return f"{column.name} is above {column.high:g}"
+    if column.values and value not in column.values:
+        return f"{column.name} is {value!r}, none of {', '.join(column.values)}"
+    return None

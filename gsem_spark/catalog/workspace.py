@@ -281,6 +281,14 @@ def _absolute(location: str) -> str:
     return str(Path(location).expanduser().resolve())
 
 
+def _local_format(root: str) -> str | None:
+    """Format of a workspace on this machine's own disk, None where it is elsewhere: no Delta is started for Parquet tables."""
+    from pathlib import Path
+
+    marker = Path(root) / MARKER
+    return str(json.loads(marker.read_text()).get("format")) if marker.is_file() else None
+
+
 def _read_marker(root: str, spark: SparkSession) -> dict[str, Any] | None:
     from gsem_spark.catalog.files import HadoopFiles
 

@@ -24,9 +24,10 @@ class ReportFolder:
                 remedy="say where the report shall go: report(ws, run, out=folder)",
             )
         self.location = str(out) if out is not None else f"{ws.location}/reports"
-        self._jvm: Any = ws.spark.sparkContext._jvm
+        jvm: Any = ws.spark.sparkContext._jvm
+        self._jvm = jvm
         self._configuration = ws.spark.sparkContext._jsc.hadoopConfiguration()
-        path = self._jvm.org.apache.hadoop.fs.Path(self.location)
+        path = jvm.org.apache.hadoop.fs.Path(self.location)
         self._local = out is not None and "://" not in self.location
         self._local = self._local or str(path.getFileSystem(self._configuration).getUri().getScheme()) == "file"
 
