@@ -97,7 +97,8 @@ def violation_in(error: BaseException) -> ContractError | None:
         row = json.loads(match.group(2))
     except ValueError:  # a message that was cut or escaped on its way
         row = {}
-    broken = next((text for column in schema.columns if (text := _complaint(column, row.get(column.name)))), "a row breaks a rule")
+    complaints = (_complaint(column, row.get(column.name)) for column in schema.columns)
+    broken = next((text for text in complaints if text), "a row breaks a rule")
     key = ", ".join(f"{name}={row.get(name)}" for name in schema.key)
     return ContractError(
         f"{broken} at {key}",

@@ -43,10 +43,10 @@ def _raw(reference: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture
-def ws(tmp_workspace, tmp_path):
+def ws(parquet_workspace, tmp_path):
     _reference().to_csv(tmp_path / "reference.tsv", sep="\t", index=False)
-    gs.load_references(tmp_workspace, variants=tmp_path / "reference.tsv")
-    return tmp_workspace
+    gs.load_references(parquet_workspace, variants=tmp_path / "reference.tsv")
+    return parquet_workspace
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 each_step = pytest.mark.parametrize("name", list(CASES))
-each_format = pytest.mark.parametrize("format", ["delta", "parquet"])
+each_format = pytest.mark.parametrize("format", [pytest.param("delta", marks=pytest.mark.slow), "parquet"])
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def test_the_tables_written_are_those_declared_and_have_their_schema(
         assert_no_doubled_rows(table, rows)
 
 
+@pytest.mark.slow
 @each_step
 def test_partitions_batches_wave_sizes_and_row_order_leave_no_trace(
     name: str, inputs: Inputs, stages: Stages, fresh: Callable[[Workspace], Workspace]
@@ -208,6 +209,7 @@ def test_empty_input_gives_an_empty_typed_result_or_the_error_that_says_why(
     assert files(ws) == before
 
 
+@pytest.mark.slow
 @each_step
 def test_killed_after_and_before_any_commit_a_rerun_ends_with_the_same_tables(
     name: str, inputs: Inputs, stages: Stages, fresh: Callable[[Workspace], Workspace]
@@ -221,6 +223,7 @@ def test_killed_after_and_before_any_commit_a_rerun_ends_with_the_same_tables(
             return
 
 
+@pytest.mark.slow
 @each_step
 def test_killed_at_a_delta_commit_a_rerun_ends_with_the_same_tables(
     name: str, inputs: Inputs, stages: Stages, fresh: Callable[[Workspace], Workspace]
@@ -256,6 +259,7 @@ def _killed_then_rerun(ws: Workspace, wanted: Stage, name: str, at: int, moments
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.other])
 def test_a_run_on_other_input_that_was_killed_does_not_pass_for_the_one_before(
     name: str, inputs: Inputs, stages: Stages, fresh: Callable[[Workspace], Workspace]

@@ -17,6 +17,7 @@ def _fit_row(fit_id: str, model: str = "F1 =~ A + B + C") -> dict[str, object]:
         "parameters": "[]",
         "indices": "{}",
         "messages": ["none"],
+        "fit": "{}",
     }
 
 
