@@ -215,7 +215,7 @@ def report(
     ws = open_workspace(workspace)
     with progress_of(quiet).stage("report"):
         path = write(ws, run_of(ws, _last(ws, GwasStep.name, run, "gsem-spark gwas")))
-    out.print(f"report: {path}", highlight=False)
+    out.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()

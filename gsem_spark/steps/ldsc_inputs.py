@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
+from gsem_spark.steps.references import VARIANTS_STEP
 from gsem_spark.steps.step import StepConfig, content_hash
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
 
@@ -131,8 +132,11 @@ def panel_source(ws: Workspace, config: LdscConfig) -> PanelSource:
 
 
 def panel_rows(ws: Workspace, config: LdscConfig) -> DataFrame:
-    """LD scores of the panel on the chosen chromosomes."""
+    """LD scores of the panel on the chosen chromosomes; of HapMap 3 SNPs alone where such a list was loaded."""
     rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
+    loaded = ws.runs.of_step(VARIANTS_STEP)
+    if loaded and loaded[-1].summary.get("hm3", loaded[-1].rows) < loaded[-1].rows:
+        rows = rows.join(ws.read("reference_variants").where("hm3").select("snp"), "snp", "left_semi")
     if config.chromosomes is None:
         return rows
     if isinstance(config.chromosomes, tuple):

@@ -157,7 +157,8 @@ def test_sample_size_from_the_sidecar(ws, raw, tmp_path) -> None:
     [
         (lambda raw: raw.drop(columns="P").drop(columns="SE"), "p-value"),
         (lambda raw: raw.drop(columns="N"), "sample size"),
-        (lambda raw: raw.assign(P="NA"), "none of 240 rows is usable"),
+        (lambda raw: raw.assign(P="NA").drop(columns="SE"), "p-value"),
+        (lambda raw: raw.assign(A1="N"), "none of 240 rows is usable"),
         (lambda raw: raw.assign(BP=raw["BP"] + 17), "another genome build"),
         (lambda raw: raw.assign(SNP=[f"x{i}" for i in range(len(raw))]), "not_in_reference"),
         (lambda raw: raw.rename(columns={"BETA": "OR"}), "odds ratio"),
