@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from gsem_spark.catalog.arrow_contracts import VIOLATION_END, VIOLATION_START
 from gsem_spark.catalog.schemas import Column, TableSchema, schema_of
 from gsem_spark.errors import ContractError
 
@@ -33,7 +34,6 @@ _SPARK_TYPES: Final[dict[str, T.DataType]] = {
     "array<double>": T.ArrayType(T.DoubleType()),
     "map<string,string>": T.MapType(T.StringType(), T.StringType()),
 }
-_MARK, _END = "gsem-contract: ", " :gsem-end"
 _VIOLATION: Final = re.compile(r"gsem-contract: (\w+) (\{.*?\}) :gsem-end", re.DOTALL)
 
 
@@ -81,7 +81,7 @@ def guarded(schema: TableSchema, frame: DataFrame) -> DataFrame:
         return ordered
     broken = reduce(lambda a, b: a | b, rules)
     row = F.to_json(F.struct(*schema.names))
-    message = F.concat(F.lit(f"{_MARK}{schema.name} "), row, F.lit(_END))
+    message = F.concat(F.lit(f"{VIOLATION_START}{schema.name} "), row, F.lit(VIOLATION_END))
     carrier = schema.column(schema.key[0])
     checked = F.when(broken, F.raise_error(message).cast(spark_type(carrier))).otherwise(F.col(carrier.name))
     return ordered.withColumn(carrier.name, checked).select(*schema.names)

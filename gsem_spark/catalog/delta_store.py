@@ -6,11 +6,14 @@ out in one atomic commit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gsem_spark.catalog import delta_files
 from gsem_spark.catalog.contracts import check_structure
+from gsem_spark.catalog.part_files import PartFile
 from gsem_spark.catalog.schemas import TableSchema
-from gsem_spark.catalog.store import Scope, scope_predicate, scope_sql
+from gsem_spark.catalog.store import Scope, Staging, local_folder, partition_values, scope_predicate, scope_sql
 from gsem_spark.errors import StorageError
 
 if TYPE_CHECKING:
@@ -27,6 +30,28 @@ class DeltaStore:
         self._root = root
         self._catalog = catalog
         self._known: set[str] = set()
+        self._folder = None if catalog else local_folder(root, "deltalake")
+
+    @property
+    def direct(self) -> bool:
+        """A folder of this machine, with the deltalake library installed."""
+        return self._folder is not None
+
+    def staging(self, schema: TableSchema) -> Staging:
+        """The table's own folder: a file that no commit names is invisible."""
+        return Staging(f"{self._folder}/{schema.name}")
+
+    def add_files(
+        self, schema: TableSchema, staging: Staging, files: Sequence[PartFile], scopes: list[Scope] | None, metadata: str
+    ) -> None:
+        """Commit files that workers wrote."""
+        delta_files.commit_files(schema, staging.folder, files, scopes, metadata)
+        self._known.add(schema.name)
+
+    def files(self, schema: TableSchema) -> tuple[str, list[PartFile]]:
+        """The table's folder, and the files of the last committed version."""
+        folder = f"{self._folder}/{schema.name}"
+        return folder, delta_files.list_files(schema, folder) if self.exists(schema) else []
 
     def location(self, schema: TableSchema) -> str:
         """Path or qualified name of the table."""
@@ -36,6 +61,8 @@ class DeltaStore:
         """Whether the table has a committed version."""
         if schema.name in self._known:
             return True
+        if self._folder is not None:
+            return delta_files.is_table(f"{self._folder}/{schema.name}")
         from delta.tables import DeltaTable
 
         found = (
@@ -78,6 +105,8 @@ class DeltaStore:
         """Number of the last committed version, -1 where there is none."""
         if not self.exists(schema):
             return -1
+        if self._folder is not None:
+            return delta_files.last_version(f"{self._folder}/{schema.name}")
         last = self._table(schema).history(1).select("version").first()
         if last is None:
             raise StorageError("the Delta log has no entry", where=self.location(schema))
@@ -87,6 +116,8 @@ class DeltaStore:
         """Partition values present under a scope: distinct values of partition columns, answered from the log's metadata."""
         if not self.exists(schema) or not schema.partitions:
             return []
+        if self.direct:
+            return partition_values(self.files(schema)[1], scope)
         rows = self.read(schema).where(scope_predicate([scope])).select(*schema.partitions).distinct().collect()
         return sorted(({k: str(v) for k, v in row.asDict().items()} for row in rows), key=str)
 

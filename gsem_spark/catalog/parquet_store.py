@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from gsem_spark.catalog.contracts import spark_schema
 from gsem_spark.catalog.files import HadoopFiles
+from gsem_spark.catalog.part_files import PartFile, typed_value
 from gsem_spark.catalog.schemas import TableSchema
-from gsem_spark.catalog.store import Scope, scope_predicate
+from gsem_spark.catalog.store import Scope, Staging, local_folder, partition_values, scope_predicate
 from gsem_spark.errors import ContractError, StorageError
 
 if TYPE_CHECKING:
@@ -36,6 +40,37 @@ class ParquetStore:
         self._spark = spark
         self._root = root
         self._files = HadoopFiles(spark)
+        self._folder = local_folder(root)
+
+    @property
+    def direct(self) -> bool:
+        """A folder of this machine."""
+        return self._folder is not None
+
+    def staging(self, schema: TableSchema) -> Staging:
+        """A new commit's folder; no manifest names it yet."""
+        commit_id = uuid.uuid4().hex[:12]
+        return Staging(f"{self._folder}/{schema.name}/data/{COMMIT_COLUMN}={commit_id}", commit_id)
+
+    def add_files(
+        self, schema: TableSchema, staging: Staging, files: Sequence[PartFile], scopes: list[Scope] | None, metadata: str
+    ) -> None:
+        """Publish a manifest that names the commit."""
+        del files  # readers find them in the commit's folder
+        self._commit(schema, staging.commit_id, scopes, metadata)
+
+    def files(self, schema: TableSchema) -> tuple[str, list[PartFile]]:
+        """The data folder, and the files of every commit that still counts."""
+        data = Path(f"{self._folder}/{schema.name}/data")
+        found: list[PartFile] = []
+        for commit in self._manifest(schema)["commits"] if self.exists(schema) else []:
+            for path in sorted((data / f"{COMMIT_COLUMN}={commit['id']}").rglob("*.parquet")):
+                file = _part_file(schema, path, data)
+                valid = commit["scopes"] is None or any(
+                    all(file.values.get(k) == v for k, v in scope.items()) for scope in commit["scopes"]
+                )
+                found += [file] if valid else []
+        return str(data), found
 
     def location(self, schema: TableSchema) -> str:
         """Folder of the table."""
@@ -75,11 +110,14 @@ class ParquetStore:
 
     def write(self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: str) -> None:
         """Replace the scopes in one commit, or append."""
-        base = self.version(schema)
         commit_id = uuid.uuid4().hex[:12]
         data = f"{self.location(schema)}/data"
         stamped = frame.withColumn(COMMIT_COLUMN, F.lit(commit_id))
         stamped.write.mode("append").partitionBy(COMMIT_COLUMN, *schema.partitions).parquet(data)
+        self._commit(schema, commit_id, scopes, metadata)
+
+    def _commit(self, schema: TableSchema, commit_id: str, scopes: list[Scope] | None, metadata: str) -> None:
+        base = self.version(schema)
         earlier = self._manifest(schema)["commits"] if base >= 0 else []
         replaced = [] if scopes is None else [dict(scope) for scope in scopes]
         if scopes is not None and not schema.scope:
@@ -102,6 +140,8 @@ class ParquetStore:
         """Partition values present under a scope."""
         if not self.exists(schema) or not schema.partitions:
             return []
+        if self.direct:
+            return partition_values(self.files(schema)[1], scope)
         rows = self.read(schema).where(scope_predicate([scope])).select(*schema.partitions).distinct().collect()
         return sorted(({k: str(v) for k, v in row.asDict().items()} for row in rows), key=str)
 
@@ -120,3 +160,10 @@ class ParquetStore:
                 where=self.location(schema),
                 remedy="run the same command again",
             )
+
+
+def _part_file(schema: TableSchema, path: Path, data: Path) -> PartFile:
+    below = path.relative_to(data)
+    named = dict(part.split("=", 1) for part in below.parts[1:-1])
+    values = {name: typed_value(schema, name, unquote(named[name])) for name in schema.partitions}
+    return PartFile(str(below), values, -1, path.stat().st_size)

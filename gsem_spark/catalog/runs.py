@@ -72,7 +72,7 @@ class Ledger:
         numbered = replace(entry, seq=before.seq + 1 if before else 0)
         row = {**numbered.__dict__, "summary": json.dumps(numbered.summary, sort_keys=True), "warnings": list(numbered.warnings)}
         row["inputs"], row["state"] = dict(numbered.inputs), dict(numbered.state)
-        self._workspace.append(TABLE, self._workspace.frame(TABLE, [row]), metadata={"run_id": entry.run_id})
+        self._workspace.add(TABLE, [row], metadata={"run_id": entry.run_id})
         self._all()[entry.run_id] = numbered
         return numbered
 
@@ -87,8 +87,8 @@ class Ledger:
     def _all(self) -> dict[str, RunEntry]:
         if self._entries is None:
             entries: dict[str, RunEntry] = {}
-            for row in self._workspace.read(TABLE).collect() if self._workspace.exists(TABLE) else []:
-                entry = _entry(row.asDict())
+            for row in self._workspace.records(TABLE):
+                entry = _entry(row)
                 if entry.run_id not in entries or entries[entry.run_id].seq < entry.seq:
                     entries[entry.run_id] = entry
             self._entries = entries
@@ -96,4 +96,5 @@ class Ledger:
 
 
 def _entry(row: dict[str, Any]) -> RunEntry:
-    return RunEntry(**{**row, "summary": json.loads(row["summary"]), "warnings": tuple(row["warnings"])})
+    times = {name: None if row[name] is None else row[name].replace(tzinfo=None) for name in ("started", "ended")}  # UTC
+    return RunEntry(**{**row, **times, "summary": json.loads(row["summary"]), "warnings": tuple(row["warnings"])})

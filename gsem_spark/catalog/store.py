@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pyspark.sql import functions as F
 
+from gsem_spark.catalog.part_files import PartFile
 from gsem_spark.catalog.schemas import TableSchema
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+DIRECT_VARIABLE: Final = "GSEM_SPARK_DIRECT"
+"""Set to 0 to have every table written and read by Spark alone, also where Python could reach the files."""
 Scope = Mapping[str, str | int]
 """The part of a table that one write replaces: a value for each of the schema's scope columns."""
 
@@ -51,6 +56,44 @@ class Store(Protocol):
 
     def location(self, schema: TableSchema) -> str:
         """Path or qualified name of the table."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether Python may write and read the tables' files by itself."""
+
+    def staging(self, schema: TableSchema) -> Staging:
+        """Where the files of a coming commit are to be written; only where :attr:`direct` holds."""
+
+    def add_files(
+        self, schema: TableSchema, staging: Staging, files: Sequence[PartFile], scopes: list[Scope] | None, metadata: str
+    ) -> None:
+        """Commit files that stand in the staging folder, in place of the scopes' (added, when ``scopes`` is None)."""
+
+    def files(self, schema: TableSchema) -> tuple[str, list[PartFile]]:
+        """The folder that paths count from, and the files of the last committed version."""
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A folder for the files of one coming commit, and the commit's name where it needs one beforehand."""
+
+    folder: str
+    commit_id: str = ""
+
+
+def local_folder(root: str, *libraries: str) -> str | None:
+    """The path when tables below it are files that this machine's Python reaches (and the libraries are there), else None."""
+    path = root.removeprefix("file://").removeprefix("file:")
+    on_disk = "://" not in path and path.startswith("/")
+    found = all(importlib.util.find_spec(name) is not None for name in libraries)
+    return path if on_disk and found and os.environ.get(DIRECT_VARIABLE, "1") != "0" else None
+
+
+def partition_values(files: Iterable[PartFile], scope: Scope) -> list[dict[str, str]]:
+    """Distinct partition values of the files under a scope, as text, in order."""
+    under = [f.values for f in files if all(f.values.get(k) == v for k, v in scope.items())]
+    distinct = {tuple(values.items()) for values in under}
+    return sorted(({k: str(v) for k, v in items} for items in distinct), key=str)
 
 
 def scope_predicate(scopes: Iterable[Scope]) -> Column:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
+import pyarrow as pa
 
+from gsem_spark.catalog import arrow_access
+from gsem_spark.catalog.arrow_access import PartFunction, Source, Where
 from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
+from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
 from gsem_spark.catalog.store import Scope, Store, TableInfo
-from gsem_spark.errors import ConfigError, GsemError, StorageError
+from gsem_spark.errors import ConfigError, StorageError
 from gsem_spark.session import has_delta, start_session
 from gsem_spark.workers import check_workers
 
@@ -181,6 +186,80 @@ class Workspace:
         ordered = [tuple(_cell(r.get(name), kinds[name]) for name in schema.names) for r in records]
         return self.spark.createDataFrame(ordered, spark_schema(schema), verifySchema=True)
 
+    def rows(self, table: str, where: Where | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of a small table on the driver, as Arrow; ``where`` maps columns to the value or values wanted."""
+        return arrow_access.read_rows(self.spark, self._store, schema_of(table), where, columns)
+
+    def records(self, table: str, where: Where | None = None, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Rows of a small table on the driver as dictionaries, in no order."""
+        rows = self.rows(table, where, columns)
+        maps = [field.name for field in rows.schema if pa.types.is_map(field.type)]
+        return [{**r, **{name: dict(r[name]) for name in maps if r[name] is not None}} for r in rows.to_pylist()]
+
+    def put(
+        self,
+        table: str,
+        rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+        scopes: Sequence[Scope] | Scope | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace parts of a small table by rows held on the driver; see :meth:`replace`."""
+        schema, given = schema_of(table), _scope_list(scopes)
+        self._check_scopes(schema, given)
+        self._put(schema, rows, given or [{}], metadata)
+
+    def add(
+        self, table: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]], *, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add rows held on the driver to a small table, in one atomic commit."""
+        self._put(schema_of(table), rows, None, metadata)
+
+    def source(self, table: str, columns: Sequence[str], where: Where | None = None) -> Source:
+        """Rows of a large table spread over executor tasks as Arrow batches; ``where`` may name partition columns."""
+        return arrow_access.source(self.spark, self._store, schema_of(table), columns, where)
+
+    def replace_parts(
+        self,
+        table: str,
+        frame: DataFrame,
+        function: PartFunction,
+        scopes: Sequence[Scope] | Scope | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Counter[tuple[PartitionValue, ...]]:
+        """Replace parts of a table by what a function makes of a frame's Arrow batches on the executors, in one atomic commit.
+
+        Parameters
+        ----------
+        table, scopes, metadata
+            As for :meth:`replace`.
+        frame
+            What the function is given, task by task.
+        function
+            Arrow batches → :class:`~gsem_spark.catalog.part_files.Part`, each of one partition of the table.
+
+        Returns
+        -------
+        Counter
+            Rows written, by partition values.
+
+        Raises
+        ------
+        ContractError
+            A row breaks a rule of the table; nothing is committed.
+        """
+        schema, given = schema_of(table), _scope_list(scopes)
+        self._check_scopes(schema, given)
+        with _contract_errors():
+            return arrow_access.write_parts(
+                self._store, schema, frame, function, given or [{}], json.dumps(metadata or {}, sort_keys=True)
+            )
+
+    def count(self, table: str, where: Where | None = None) -> Counter[tuple[PartitionValue, ...]]:
+        """Rows of a table by partition values, from metadata where it has them."""
+        return arrow_access.count_rows(self._store, schema_of(table), where)
+
     def replace(
         self,
         table: str,
@@ -207,25 +286,13 @@ class Workspace:
         ContractError
             The frame does not fit the schema, or a row breaks a rule; nothing is committed.
         """
-        schema = schema_of(table)
-        given = [] if scopes is None else [scopes] if isinstance(scopes, Mapping) else list(scopes)
+        schema, given = schema_of(table), _scope_list(scopes)
         self._check_scopes(schema, given)
         self._write(schema, frame, given or [{}], metadata)
 
     def append(self, table: str, frame: DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
         """Add a frame's rows to a table in one atomic commit."""
         self._write(schema_of(table), frame, None, metadata)
-
-    def replace_all(
-        self,
-        writes: Sequence[tuple[str, DataFrame, Sequence[Scope] | Scope | None]],
-        *,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Several replacements side by side: their commits are independent of each other, only their waiting overlaps."""
-        with ThreadPoolExecutor(max_workers=len(writes)) as pool:
-            for done in [pool.submit(self.replace, t, f, s, metadata=metadata) for t, f, s in writes]:
-                done.result()
 
     def tables(self) -> list[TableInfo]:
         """Every table that has been written, with its rows, version and files."""
@@ -248,14 +315,21 @@ class Workspace:
         self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: Mapping[str, Any] | None
     ) -> None:
         checked = guarded(schema, frame)
-        try:
+        with _contract_errors():
             self._store.write(schema, checked, scopes, json.dumps(metadata or {}, sort_keys=True))
-        except GsemError:
-            raise
-        except Exception as error:
-            if (violation := violation_in(error)) is not None:
-                raise violation from error
-            raise
+
+    def _put(
+        self,
+        schema: TableSchema,
+        rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+        scopes: list[Scope] | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+        records = [{str(name): value for name, value in row.items()} for row in given]
+        text = json.dumps(metadata or {}, sort_keys=True)
+        with _contract_errors():
+            arrow_access.write_rows(self.spark, self._store, schema, records, scopes, text)
 
     @staticmethod
     def _check_scopes(schema: TableSchema, scopes: list[Scope]) -> None:
@@ -267,6 +341,21 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r}, format={self.format!r})"
+
+
+@contextmanager
+def _contract_errors() -> Iterator[None]:
+    """Say a broken rule as such, whichever engine found it."""
+    try:
+        yield
+    except Exception as error:
+        if (violation := violation_in(error)) is not None:
+            raise violation from error
+        raise
+
+
+def _scope_list(scopes: Sequence[Scope] | Scope | None) -> list[Scope]:
+    return [] if scopes is None else [scopes] if isinstance(scopes, Mapping) else list(scopes)
 
 
 def _is_catalog_name(location: str) -> bool:

@@ -330,7 +330,7 @@ def _names(traits: str | None) -> list[str]:
 
 
 def _all_traits(ws: Workspace) -> list[str]:
-    names = sorted(r["trait"] for r in ws.read("traits").select("trait").collect())
+    names = sorted(r["trait"] for r in ws.records("traits", columns=["trait"]))
     if not names:
         raise DataError("no trait has been munged", where=ws.location, remedy="gsem-spark munge WORKSPACE --trait …")
     return names

@@ -10,14 +10,14 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import commonfactor
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -60,15 +60,15 @@ class FitStep(Step[FitConfig]):
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """Whether the fit is in ``fits``."""
-        return not ws.read("fits").where(f"fit_id = '{run_id}'").isEmpty()
+        return bool(ws.count("fits", {"fit_id": run_id}))
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Fit, and commit the fit with the structure that it rests on."""
         with progress.stage("common factor"):
             fit = self.fit
         covstruct = _keep_covstruct(ws, self.part)
-        ws.replace("fits", ws.frame("fits", [fit_row(fit, plan.run_id, covstruct)]), {"fit_id": plan.run_id},
-                   metadata={"run_id": plan.run_id})
+        ws.put("fits", [fit_row(fit, plan.run_id, covstruct)], {"fit_id": plan.run_id},
+               metadata={"run_id": plan.run_id})
         summary = {"status": fit.status, **{name: fit.indices[name] for name in ("chisq", "df", "cfi", "srmr")}}
         return Outcome(1, summary={k: _finite(v) for k, v in summary.items()}, warnings=fit.messages)
 
@@ -111,11 +111,9 @@ def common_factor(
     if ws is None:
         return commonfactor.common_factor(cov, estimation, identification)
     model = commonfactor.common_factor_model(cov.traits, identification)
-    try:
-        config = FitConfig(traits=model.observed, estimation=estimation, identification=identification)
-    except ValidationError as error:
-        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors())
-        raise ConfigError(what, where="common_factor") from None
+    config = checked_config(
+        FitConfig, "common_factor", traits=model.observed, estimation=estimation, identification=identification
+    )
     step = FitStep(config, cov)
     step.run(ws, progress)
     return step.fit
@@ -133,24 +131,20 @@ def fit_row(fit: Fit, fit_id: str, covstruct_id: str) -> dict[str, Any]:
 
 def read_fit(ws: Workspace, fit_id: str) -> Fit:
     """Read one fit of ``fits``; a :class:`DataError` says when there is none of that id."""
-    from pyspark.sql import functions as F
-
-    row = ws.read("fits").where(F.col("fit_id") == fit_id).first()
-    if row is None:
+    rows = ws.records("fits", {"fit_id": fit_id}, ["fit"])
+    if not rows:
         raise DataError(f"there is no fit {fit_id!r}", where="table fits", remedy="run common_factor with this workspace first")
-    return Fit.from_json(row["fit"])
+    return Fit.from_json(rows[0]["fit"])
 
 
 def _keep_covstruct(ws: Workspace, cov: CovStruct) -> str:
     """Keep the structure beside the fit, under its identity by content, and return that."""
-    from pyspark.sql import functions as F
-
     from gsem_spark.steps.gwas import covstruct_id
     from gsem_spark.steps.ldsc import covstruct_row
 
     identity = covstruct_id(cov)
-    if ws.read("covstructs").where(F.col("covstruct_id") == identity).isEmpty():
-        ws.replace("covstructs", ws.frame("covstructs", [covstruct_row(cov, identity)]), {"covstruct_id": identity})
+    if not ws.count("covstructs", {"covstruct_id": identity}):
+        ws.put("covstructs", [covstruct_row(cov, identity)], {"covstruct_id": identity})
     return identity
 
 

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 from pyspark.sql import functions as F
 
-from gsem_spark.catalog.contracts import spark_schema
-from gsem_spark.catalog.schemas import GWAS_RESULTS
+from gsem_spark.catalog.part_files import Part
 from gsem_spark.methods.gwas.commonfactor import LHS_OP_RHS, RESULT_COLUMNS, CommonFactorGwas
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.steps.gwas_summary import summarise
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 WAVE_SNPS: Final = 1_500_000
 """SNPs of one commit: a lost driver loses at most this many, and a commit's cost of about a second stays small beside them."""
 _CARRIED: Final = ("snp", "chr", "bp", "a1", "a2", "maf")
-_CONSTANT: Final = ("run_id", "lhs", "op", "rhs")
 
 
 class GwasConfig(StepConfig):
@@ -82,7 +81,7 @@ class GwasStep(Step[GwasConfig]):
             compiled.result()
         self._keep_covstruct(ws)
         counts = panel_counts(ws, panel.run_id)
-        done = {int(p["chr"]) for p in ws.partitions("gwas_results", {"run_id": plan.run_id})}
+        done = {int(str(chromosome)) for _, chromosome in ws.count("gwas_results", {"run_id": plan.run_id})}
         total = sum(counts.values())
         if not total:
             return Outcome(0, warnings=panel.warnings)
@@ -99,17 +98,20 @@ class GwasStep(Step[GwasConfig]):
         return Outcome(total, state, figures, (*panel.warnings, *warnings))
 
     def _run_wave(self, ws: Workspace, kernel: CommonFactorGwas, panel_id: str, run_id: str, chromosomes: list[int]) -> None:
-        rows = ws.read("gwas_panel").where((F.col("panel_id") == panel_id) & F.col("chr").isin(chromosomes))
-        fitted = fit_frame(rows, kernel).withColumns(dict(zip(_CONSTANT, map(F.lit, (run_id, *LHS_OP_RHS)), strict=True)))
+        rows = ws.source("gwas_panel", [*_CARRIED, "beta", "se"], {"panel_id": panel_id, "chr": chromosomes})
+        shared, read = ws.spark.sparkContext.broadcast(kernel), rows.read
+
+        def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+            return result_parts(shared.value, read(batches), run_id)
+
         scopes: list[Scope] = [{"run_id": run_id, "chr": chromosome} for chromosome in chromosomes]
-        ws.replace("gwas_results", fitted.select(*GWAS_RESULTS.names), scopes, metadata={"run_id": run_id, "chr": chromosomes})
+        ws.replace_parts("gwas_results", rows.frame, parts, scopes, metadata={"run_id": run_id, "chr": chromosomes})
 
     def _keep_covstruct(self, ws: Workspace) -> None:
         """A structure that did not come from this workspace's LDSC is kept too, so that the run can be audited."""
         identity = covstruct_id(self.cov)
-        stored = ws.read("covstructs").where(F.col("covstruct_id") == identity)
-        if stored.isEmpty():
-            ws.replace("covstructs", ws.frame("covstructs", [covstruct_row(self.cov, identity)]), {"covstruct_id": identity})
+        if not ws.count("covstructs", {"covstruct_id": identity}):
+            ws.put("covstructs", [covstruct_row(self.cov, identity)], {"covstruct_id": identity})
 
 
 def covstruct_id(cov: CovStruct) -> str:
@@ -117,34 +119,28 @@ def covstruct_id(cov: CovStruct) -> str:
     return f"covstruct-{cov.fingerprint()}"
 
 
-def fit_frame(panel: DataFrame, kernel: CommonFactorGwas) -> DataFrame:
-    """Map panel rows through the kernel, Arrow batch by Arrow batch; one output row a SNP."""
-    fields = [f for f in spark_schema(GWAS_RESULTS).fields if f.name in (*_CARRIED, *RESULT_COLUMNS)]
-    kind = {f.name: f.dataType.simpleString() for f in fields}
-    shared = panel.sparkSession.sparkContext.broadcast(kernel)
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model = shared.value
-        for batch in batches:
-            yield fit_batch(model, batch)
-
-    names = [*_CARRIED, *RESULT_COLUMNS]
-    schema = ", ".join(f"{name} {kind[name]}" for name in names)
-    return panel.select(*_CARRIED, "beta", "se").mapInArrow(run, schema)
+def result_parts(model: CommonFactorGwas, batches: Iterable[pa.RecordBatch], run_id: str) -> Iterator[Part]:
+    """Map panel rows through the kernel, Arrow batch by Arrow batch; one result row a SNP, parts by chromosome."""
+    for batch in batches:
+        fitted = fit_batch(model, batch)
+        chromosome = batch.column("chr").to_numpy()
+        for value in np.unique(chromosome).tolist():
+            of_it = fitted if (chromosome == value).all() else fitted.filter(pa.array(chromosome == value))
+            yield Part({"run_id": run_id, "chr": value}, of_it)
 
 
-def fit_batch(model: CommonFactorGwas, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """One Arrow batch of panel rows to one of result rows; NaN becomes null, as tables keep it."""
+def fit_batch(model: CommonFactorGwas, batch: pa.RecordBatch) -> pa.Table:
+    """One Arrow batch of panel rows to result rows, but for their partition; NaN becomes null, as tables keep it."""
     k = len(model.traits)
     arrays = {name: batch.column(name).flatten().to_numpy(zero_copy_only=False).reshape(-1, k) for name in ("beta", "se")}
     maf = batch.column("maf").to_numpy(zero_copy_only=False)
     fitted = model.fit(arrays["beta"], arrays["se"], maf)
-    columns = [batch.column(name) for name in _CARRIED]
-    columns += [
-        pa.array(fitted[name], from_pandas=True) if name not in ("status", "message") else pa.array(fitted[name], pa.string())
-        for name in RESULT_COLUMNS
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=[*_CARRIED, *RESULT_COLUMNS])
+    columns = {name: batch.column(name) for name in _CARRIED if name != "chr"}
+    columns |= {name: pa.repeat(value, batch.num_rows) for name, value in zip(("lhs", "op", "rhs"), LHS_OP_RHS, strict=True)}
+    words = ("status", "message")
+    columns |= {name: pa.array(fitted[name], pa.string()) for name in words}
+    columns |= {name: pa.array(fitted[name], from_pandas=True) for name in RESULT_COLUMNS if name not in words}
+    return pa.table(columns)
 
 
 def waves(counts: Mapping[int, int]) -> list[list[int]]:
@@ -184,8 +180,8 @@ class Run:
 
     def loci(self) -> pd.DataFrame:
         """Lead SNPs with their flags, in genome order."""
-        rows = self.workspace.read("loci").where(F.col("run_id") == self.run_id)
-        return rows.toPandas().sort_values(["signal", "locus"], ignore_index=True)
+        rows: pd.DataFrame = self.workspace.rows("loci", {"run_id": self.run_id}).to_pandas()
+        return rows.sort_values(["signal", "locus"], ignore_index=True)
 
     def status(self) -> pd.DataFrame:
         """How many SNPs ended in each status."""

@@ -5,20 +5,24 @@ Only genome-wide significant rows reach the driver.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF, lambda_gc
 from gsem_spark.methods.gwas.loci import find_loci
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
+    from gsem_spark.catalog.arrow_access import Source
     from gsem_spark.catalog.workspace import Workspace
 
 _HIT_COLUMNS: Final = (
@@ -40,7 +44,60 @@ _HIT_COLUMNS: Final = (
 _BIN: Final = 0.01
 """Width of the bins in which a median is first located; the values of its bin alone are then sorted."""
 _TOP: Final = 100.0
+_N_BINS: Final = int(_TOP / _BIN) + 1
+_FIXED_POINT: Final = {"chisq": 1e6, "effective": 1e3}
+"""Sums are made over whole numbers of these parts, so that they do not move with the order of the rows."""
 FAILED_STATUSES: Final = ("not_converged", "not_pd", "singular", "missing")
+_SIGNALS: Final = ("chisq", "q_snp")
+
+
+@dataclass
+class Tally:
+    """What one pass over result rows adds up: everything in it may be added in any order."""
+
+    status: Counter[str] = field(default_factory=Counter)
+    fitted: int = 0
+    q_df: int = 0
+    chisq: int = 0
+    effective: int = 0
+    effective_snps: int = 0
+    bins: dict[str, NDArray[np.int64]] = field(default_factory=lambda: {s: np.zeros(_N_BINS, np.int64) for s in _SIGNALS})
+    hits: list[pa.Table] = field(default_factory=list)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count a batch of rows."""
+        values = {n: rows.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in ("z", "se", "maf", "q_snp")}
+        values["chisq"] = values["z"] ** 2
+        for entry in rows.column("status").value_counts().to_pylist():
+            self.status[entry["values"]] += entry["counts"]
+        known = values["chisq"][~np.isnan(values["chisq"])]
+        self.fitted += known.size
+        self.chisq += int(np.rint(known * _FIXED_POINT["chisq"]).astype(np.int64).sum())
+        low, high = EFFECTIVE_N_MAF
+        maf, se = values["maf"], values["se"]
+        counted = (maf >= low) & (maf <= high) & (se > 0)
+        n_of = 1.0 / (2.0 * maf[counted] * (1.0 - maf[counted]) * se[counted] ** 2)
+        self.effective += int(np.rint(n_of * _FIXED_POINT["effective"]).astype(np.int64).sum())
+        self.effective_snps += int(counted.sum())
+        self.q_df = max(self.q_df, pc.max(rows.column("q_snp_df")).as_py() or 0)
+        for signal in _SIGNALS:
+            self.bins[signal] += np.bincount(_bin_of(values[signal]), minlength=_N_BINS)
+        small = pc.or_kleene(pc.less(rows.column("p"), GENOME_WIDE_P), pc.less(rows.column("q_snp_p"), GENOME_WIDE_P))
+        self.hits.append(pa.Table.from_batches([rows.filter(pc.fill_null(small, False))]).select(list(_HIT_COLUMNS)))
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally."""
+        self.status.update(other.status)
+        for name in ("fitted", "chisq", "effective", "effective_snps"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.q_df = max(self.q_df, other.q_df)
+        self.bins = {s: self.bins[s] + other.bins[s] for s in _SIGNALS}
+        self.hits += other.hits
+
+
+def _bin_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    known = values[~np.isnan(values)]
+    return np.minimum(np.floor(known / _BIN), _N_BINS - 1).astype(np.int64)
 
 
 def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[str, Any], list[str]]:
@@ -48,84 +105,82 @@ def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[
 
     ``factor_variance`` is the factor's variance in the units of the effects, by which its effective N is scaled.
     """
-    rows = ws.read("gwas_results").where(F.col("run_id") == run_id)
-    chisq = F.col("z") * F.col("z")
-    with ThreadPoolExecutor(max_workers=4) as pool:  # four small jobs; side by side their overheads overlap
-        counts_job = pool.submit(_counts, rows)
-        hits_job = pool.submit(_hits, rows)
-        medians = [pool.submit(exact_median, rows.select(value.alias("value"))) for value in (chisq, F.col("q_snp"))]
-        counts, hits = counts_job.result(), hits_job.result()
-        median_chisq, median_q = (job.result() for job in medians)
+    rows = ws.source("gwas_results", [*_HIT_COLUMNS, "q_snp_df", "status"], {"run_id": run_id})
+    tally = _tally(rows)
+    medians = _medians(ws.source("gwas_results", ["z", "q_snp"], {"run_id": run_id}), tally.bins)
+    hits = pa.concat_tables(tally.hits).to_pandas() if tally.hits else pd.DataFrame(columns=list(_HIT_COLUMNS))
+    hits = hits.sort_values(["chr", "bp", "snp"], ignore_index=True)
     loci = find_loci(hits)
-    ws.replace("loci", ws.frame("loci", loci.assign(run_id=run_id)), {"run_id": run_id}, metadata={"run_id": run_id})
-    status = {r["status"]: int(r["n"]) for r in counts}
-    fitted = sum(int(r["fitted"]) for r in counts)
-    q_df = next((int(r["q_df"]) for r in counts if r["q_df"] is not None), 1)
+    ws.put("loci", loci.assign(run_id=run_id), {"run_id": run_id}, metadata={"run_id": run_id})
+    status = dict(sorted(tally.status.items()))
+    effective = tally.effective / _FIXED_POINT["effective"]
     summary = {
         "status": status,
-        "lambda_gc": _finite(_lambda(median_chisq, 1)),
-        "lambda_gc_q": _finite(_lambda(median_q, q_df)),
-        "mean_chisq": _finite(sum(r["chisq"] or 0.0 for r in counts) / fitted if fitted else None),
-        "effective_n": _finite(_ratio(counts, "effective_sum", "effective_snps", factor_variance)),
+        "lambda_gc": _finite(_lambda(medians["chisq"], 1)),
+        "lambda_gc_q": _finite(_lambda(medians["q_snp"], tally.q_df or 1)),
+        "mean_chisq": _finite(tally.chisq / _FIXED_POINT["chisq"] / tally.fitted if tally.fitted else None),
+        "effective_n": _finite(factor_variance * effective / tally.effective_snps if tally.effective_snps else None),
         "factor_hits": int((hits["p"] < GENOME_WIDE_P).sum()),
         **_locus_counts(loci),
     }
     return summary, _warnings(status)
 
 
-def exact_median(values: DataFrame) -> float | None:
-    """Median of the column ``value`` (nulls aside): located by integer bins, then exact within the bin.
+def _tally(rows: Source) -> Tally:
+    """One pass over the results; each task sends its tally and its hits."""
+    read = rows.read
 
-    Both passes are sums over integers, so the answer does not depend on how the rows are spread.
-    """
-    place = F.least(F.floor(F.col("value") / _BIN), F.lit(int(_TOP / _BIN))).alias("bin")
-    known = values.where(F.col("value").isNotNull())
-    bins = sorted((int(r["bin"]), int(r["n"])) for r in known.groupBy(place).agg(F.count("*").alias("n")).collect())
-    total = sum(n for _, n in bins)
-    if total == 0:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tally = Tally()
+        for batch in read(batches):
+            tally.add(batch)
+        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(tally)], pa.binary())], names=["tally"])
+
+    total = Tally()
+    for row in rows.frame.mapInArrow(run, "tally binary").collect():
+        total.merge(pickle.loads(bytes(row["tally"])))
+    return total
+
+
+def _medians(rows: Source, bins: Mapping[str, NDArray[np.int64]]) -> dict[str, float | None]:
+    """Exact medians: located by the bins' counts, then by the values of their bins alone, fetched in a second pass."""
+    wanted, read = {signal: _middle_bins(counts) for signal, counts in bins.items()}, rows.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in read(batches):
+            z, q = (batch.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in ("z", "q_snp"))
+            for signal, values in (("chisq", z * z), ("q_snp", q)):
+                known = values[~np.isnan(values)]
+                inside = known[np.isin(_bin_of(known), wanted[signal])]
+                yield pa.RecordBatch.from_arrays([pa.repeat(signal, inside.size), pa.array(inside)], names=["signal", "value"])
+
+    found: dict[str, list[float]] = {signal: [] for signal in bins}
+    if any(wanted.values()):
+        for row in rows.frame.mapInArrow(run, "signal string, value double").collect():
+            found[row["signal"]].append(row["value"])
+    return {signal: _median_of(counts, wanted[signal], sorted(found[signal])) for signal, counts in bins.items()}
+
+
+def _middle_bins(counts: NDArray[np.int64]) -> list[int]:
+    """Bins of the two middle values (one bin, mostly); none where there is no value."""
+    total = int(counts.sum())
+    return sorted({int(np.searchsorted(np.cumsum(counts), rank, side="right")) for rank in _middle_ranks(total)}) if total else []
+
+
+def _median_of(counts: NDArray[np.int64], bins: Sequence[int], values: Sequence[float]) -> float | None:
+    if not values:
         return None
-    wanted = [(total - 1) // 2, total // 2]  # 0-based ranks of the two middle values
-    before = 0
-    found: list[float] = []
-    for number, n in bins:
-        inside = [rank - before for rank in wanted if before <= rank < before + n]
-        if inside:
-            part = sorted(float(r["value"]) for r in known.where(place == number).collect())
-            found += [part[rank] for rank in inside]
-        before += n
-    return (found[0] + found[1]) / 2.0
+    before = int(counts[: bins[0]].sum())
+    low, high = (values[rank - before] for rank in _middle_ranks(int(counts.sum())))
+    return (low + high) / 2.0
 
 
-def _counts(rows: DataFrame) -> Sequence[Any]:
-    """Per status and chromosome, summed on the driver in that order, so that the sums do not move with the partitions."""
-    low, high = EFFECTIVE_N_MAF
-    counted = F.col("maf").between(low, high) & (F.col("se") > 0)
-    per_snp = 1.0 / (2.0 * F.col("maf") * (1.0 - F.col("maf")) * F.col("se") * F.col("se"))
-    exact = "decimal(30,6)"  # decimal sums are associative: the same whatever the order
-    grouped = rows.groupBy("status").agg(
-        F.count("*").alias("n"),
-        F.count("z").alias("fitted"),
-        F.max("q_snp_df").alias("q_df"),
-        F.sum((F.col("z") * F.col("z")).cast(exact)).cast("double").alias("chisq"),
-        F.sum(F.when(counted, per_snp).cast(exact)).cast("double").alias("effective_sum"),
-        F.count(F.when(counted, 1)).alias("effective_snps"),
-    )
-    return sorted(grouped.collect(), key=lambda r: r["status"])
-
-
-def _hits(rows: DataFrame) -> pd.DataFrame:
-    significant = (F.col("p") < GENOME_WIDE_P) | (F.col("q_snp_p") < GENOME_WIDE_P)
-    frame = rows.where(significant).select(*_HIT_COLUMNS).toPandas()
-    return frame.sort_values(["chr", "bp", "snp"], ignore_index=True)
+def _middle_ranks(total: int) -> tuple[int, int]:
+    return (total - 1) // 2, total // 2
 
 
 def _lambda(median: float | None, df: int) -> float | None:
     return None if median is None else lambda_gc(median, df)
-
-
-def _ratio(counts: Sequence[Any], total: str, number: str, scale: float) -> float | None:
-    n = sum(int(r[number]) for r in counts)
-    return scale * sum(r[total] or 0.0 for r in counts) / n if n else None
 
 
 def _finite(value: float | None) -> float | None:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import functions as F
 
+from gsem_spark.catalog.arrow_contracts import ARROW_TYPES
+from gsem_spark.catalog.part_files import Part
+from gsem_spark.catalog.schemas import REFERENCE_VARIANTS
 from gsem_spark.methods.sumstats import Counters, Harmonised, HarmoniseSpec, harmonise
+from gsem_spark.steps import exchange
 from gsem_spark.steps.raw_fields import FieldReader
 from gsem_spark.steps.text_source import TextSource, read_lines
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from gsem_spark.catalog.workspace import Workspace
 
@@ -40,8 +43,8 @@ _KEPT_ROW: Final = pa.schema(
     [("snp", pa.string()), ("chr", pa.int32()), ("bp", pa.int64()), ("a1", pa.string()), ("a2", pa.string())]
     + [(name, pa.float64()) for name in _VALUES]
 )
-_ORDER: Final = {KEPT: [("bp", "ascending"), ("snp", "ascending"), ("z", "ascending")], LOST: [("row", "ascending")]}
 _NO_CHROMOSOME: Final = -1
+_REFERENCE_KIND: Final = "reference"
 
 
 @dataclass(frozen=True)
@@ -57,66 +60,115 @@ class FileTask:
 def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> DataFrame:
     """Plan the harmonisation of several files against the workspace's variant reference.
 
-    Rows go on as packed Arrow batches, one column of bytes: moving and keeping some thousand byte strings costs a fraction of
-    moving and keeping millions of rows.
+    Lines and reference variants meet by name (see :mod:`gsem_spark.steps.exchange`), and results go on as packed Arrow
+    batches: moving and keeping some thousand byte strings costs a fraction of moving and keeping millions of rows.
 
     Returns
     -------
     DataFrame
         ``file`` (place in ``tasks``), ``kind`` (``kept``, ``lost`` or ``counts``), ``chr`` (-1 where none), ``packed``; all
-        of a file and chromosome in the same partition. :func:`unpacked` gives the rows, :func:`merge_counts` reads counts.
+        of a file and chromosome in the same partition. :func:`kept_parts` and :func:`lost_parts` give the rows,
+        :func:`merge_counts` reads counts.
     """
-    lines = reduce(lambda a, b: a.unionAll(b), [_keyed(ws, number, task) for number, task in enumerate(tasks)])
-    reference = ws.read("reference_variants").select(
-        F.col("snp").alias("key"), *(F.col(column).alias(name) for name, column in _REFERENCE.items())
-    )
-    # One shuffle of each side by name. A hash join keeps the partitioning; the sort brings a file's copies together.
-    joined = lines.repartition(partitions, "key").join(
-        reference.repartition(partitions, "key").hint("shuffle_hash"), "key", "left"
-    )
-    ordered = joined.sortWithinPartitions("key", "file", "row")
+    buckets = exchange.BUCKETS_PER_PARTITION * partitions
+    packages = [_packed_lines(ws, number, task, buckets) for number, task in enumerate(tasks)]
+    together = reduce(lambda a, b: a.unionAll(b), [*packages, _packed_reference(ws, buckets)])
     readers, specs = [t.reader for t in tasks], [t.spec for t in tasks]
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         packer = _Packer()
-        for whole in whole_groups(batches):
-            for file in sorted(pc.unique(whole.column("file")).to_pylist()):
-                rows = whole.filter(pc.equal(whole.column("file"), file))
-                yield from packer.add(file, harmonise_rows(rows, readers[file], specs[file]))
+        for _, kinds in exchange.received(batches):
+            reference = kinds.get(_REFERENCE_KIND)
+            for file in range(len(readers)):
+                if (lines := kinds.get(_file_kind(file))) is not None:
+                    yield from packer.add(file, harmonise_rows(matched(lines, reference), readers[file], specs[file]))
         yield from packer.rest()
 
-    return ordered.mapInArrow(run, _PACKED_SCHEMA).repartition(partitions, "file", "chr")
+    return together.repartition(partitions, "bucket").mapInArrow(run, _PACKED_SCHEMA).repartition(partitions, "file", "chr")
 
 
-def unpacked(packed: DataFrame, kind: str, columns: str) -> DataFrame:
-    """The rows of a kind, sorted by place within each file and chromosome; ``columns`` is their type, ``file`` first."""
-    names = [field.name for field in (_KEPT_ROW if kind == KEPT else _LOST_ROW)]
+def _packed_lines(ws: Workspace, number: int, task: FileTask, buckets: int) -> DataFrame:
+    """Lines of one file, packed by the variant name that stands in them."""
+    reader, lower = replace(task.reader, roles={"snp": task.reader.roles["snp"]}), task.spec.compat is None
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for file, parts in _groups(batches):
-            table = pa.concat_tables(parts).sort_by(_ORDER[kind]).combine_chunks()
-            for batch in table.to_batches(max_chunksize=PACK_ROWS):
-                constant = pa.array(np.full(batch.num_rows, file, np.int32))
-                yield pa.RecordBatch.from_arrays([constant, *batch.columns], names=["file", *names])
+        tables = (keyed(batch, reader, lower) for batch in batches if batch.num_rows)
+        yield from exchange.packages(_file_kind(number), tables, exchange.by_name("key", buckets))
 
-    return packed.where(F.col("kind") == kind).sortWithinPartitions("file", "chr").mapInArrow(run, columns)
+    return read_lines(ws.spark, task.source).mapInArrow(run, exchange.PACKED_SCHEMA)
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[pa.Table]]]:
-    """Packed batches of one file and chromosome at a time, from a stream sorted by both."""
-    current: tuple[int, int] | None = None
-    parts: list[pa.Table] = []
+def _packed_reference(ws: Workspace, buckets: int) -> DataFrame:
+    rows = ws.source("reference_variants", ["snp", *_REFERENCE.values()])
+    read = rows.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tables = (pa.Table.from_batches([batch]) for batch in read(batches))
+        yield from exchange.packages(_REFERENCE_KIND, tables, exchange.by_name("snp", buckets))
+
+    return rows.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
+
+
+def keyed(lines: pa.RecordBatch, reader: FieldReader, lower: bool) -> pa.Table:
+    """Lines with the variant name cut out. Rows without one get a name of their own: they meet nothing, and nobody."""
+    value, row = lines.column("value"), lines.column("row")
+    spread = pc.binary_join_element_wise(pa.scalar(_MISSING_KEY), pc.cast(row, pa.string()), "")
+    fits = reader.fits(value)
+    if pc.all(fits).as_py():
+        names = reader.read(value)["snp"]
+    else:
+        at = np.flatnonzero(fits.to_numpy(zero_copy_only=False))
+        places = np.full(lines.num_rows, -1)
+        places[at] = np.arange(at.size)
+        names = reader.read(value.take(pa.array(at)))["snp"].take(pa.array(places, mask=places < 0))
+    if lower:  # some tools print rsIDs in capitals
+        names = pc.if_else(pc.match_substring_regex(names, "^RS[0-9]+$"), pc.utf8_lower(names), names)
+    absent = pc.or_(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))
+    return pa.table({"row": row, "key": pc.if_else(absent, spread, names), "value": value})
+
+
+def matched(lines: pa.Table, reference: pa.Table | None) -> pa.RecordBatch:
+    """Lines of a bucket with the reference beside them, all copies of a name one after the other in the order of the file."""
+    row = lines.column("row").to_numpy()
+    in_file = lines.take(pa.array(np.argsort(row, kind="stable"))).combine_chunks()
+    names = in_file.column("key").combine_chunks()
+    codes = names.dictionary_encode().indices.to_numpy()
+    order = pa.array(np.argsort(codes, kind="stable"))
+    ordered = in_file.take(order)
+    if reference is None:
+        kinds = {name: ARROW_TYPES[REFERENCE_VARIANTS.column(column).type] for name, column in _REFERENCE.items()}
+        beside = {name: pa.nulls(lines.num_rows, kind) for name, kind in kinds.items()}
+    else:
+        at = pc.index_in(names, value_set=reference.column("snp").combine_chunks()).take(order)
+        beside = {name: reference.column(column).combine_chunks().take(at) for name, column in _REFERENCE.items()}
+    columns = {name: ordered.column(name) for name in ("row", "key", "value")} | beside
+    return pa.table(columns).combine_chunks().to_batches()[0]
+
+
+def kept_parts(
+    batches: Iterable[pa.RecordBatch], traits: Sequence[str], file_ids: Sequence[str]
+) -> Iterator[Part]:
+    """Kept rows as parts of ``sumstats``: one a file and chromosome, sorted by place."""
+    for (file, chromosome), rows in _groups(batches):
+        ordered = rows.sort_by([("bp", "ascending"), ("snp", "ascending"), ("z", "ascending")]).drop_columns(["chr"])
+        whole = ordered.append_column("file_id", pa.repeat(pa.scalar(file_ids[file]), rows.num_rows))
+        yield Part({"trait": traits[file], "chr": None if chromosome == _NO_CHROMOSOME else chromosome}, whole)
+
+
+def lost_parts(batches: Iterable[pa.RecordBatch], file_ids: Sequence[str]) -> Iterator[Part]:
+    """Dropped rows as parts of ``rejects``, in the order of the file."""
+    for (file, _), rows in _groups(batches):
+        yield Part({"file_id": file_ids[file]}, rows.sort_by("row"))
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+    """Packed rows of a task put together by file and chromosome."""
+    packed: dict[tuple[int, int], list[bytes]] = {}
     for batch in batches:
-        for at in range(batch.num_rows):
-            place = (batch.column("file")[at].as_py(), batch.column("chr")[at].as_py())
-            if place != current and current is not None:
-                yield current[0], parts
-                parts = []
-            current = place
-            with pa.ipc.open_stream(batch.column("packed")[at].as_buffer()) as stream:
-                parts.append(stream.read_all())
-    if current is not None:
-        yield current[0], parts
+        for file, chromosome, blob in zip(*(batch.column(n).to_pylist() for n in ("file", "chr", "packed")), strict=True):
+            packed.setdefault((file, chromosome), []).append(blob)
+    for place in sorted(packed):
+        yield place, pa.concat_tables(map(exchange.unpack, packed.pop(place))).combine_chunks()
 
 
 class _Packer:
@@ -144,15 +196,17 @@ class _Packer:
     def _pack(self, place: tuple[int, str, int]) -> pa.RecordBatch:
         parts = self._held.pop(place)
         del self._rows[place]
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, parts[0].schema) as stream:
-            stream.write_table(pa.Table.from_batches(parts).combine_chunks())
+        blob = exchange.pack(pa.Table.from_batches(parts).combine_chunks())
         file, kind, chromosome = place
         arrays = [pa.array([file], pa.int32()), pa.array([kind]), pa.array([chromosome], pa.int32())]
-        return pa.RecordBatch.from_arrays([*arrays, pa.array([sink.getvalue().to_pybytes()], pa.binary())], names=_PACKED_NAMES)
+        return pa.RecordBatch.from_arrays([*arrays, pa.array([blob], pa.binary())], names=_PACKED_NAMES)
 
 
 _PACKED_NAMES: Final = ["file", "kind", "chr", "packed"]
+
+
+def _file_kind(number: int) -> str:
+    return f"file {number}"
 
 
 def _by_chromosome(rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -163,25 +217,6 @@ def _by_chromosome(rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]
     ends = [*starts[1:].tolist(), rows.num_rows]
     for value, start, end in zip(values.tolist(), starts.tolist(), ends, strict=True):
         yield value, ordered.slice(start, end - start)
-
-
-def whole_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Recut a stream that is sorted by ``key`` so that all rows of a key stand in the same batch."""
-    held: pa.RecordBatch | None = None
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        joined = batch if held is None else pa.Table.from_batches([held, batch]).combine_chunks().to_batches()[0]
-        keys = joined.column("key")
-        last = keys[joined.num_rows - 1].as_py()
-        start = joined.num_rows - 1
-        while start > 0 and keys[start - 1].as_py() == last:
-            start -= 1
-        held = joined.slice(start)
-        if start:
-            yield joined.slice(0, start)
-    if held is not None:
-        yield held
 
 
 def harmonise_rows(rows: pa.RecordBatch, reader: FieldReader, spec: HarmoniseSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -221,40 +256,13 @@ def merge_counts(packed: Iterable[bytes], spec: HarmoniseSpec) -> tuple[Counters
     """
     counters, torn = Counters.zero(spec), 0
     found: dict[str, list[tuple[int, str]]] = {}
-    texts = (text for blob in packed for text in pa.ipc.open_stream(blob).read_all().column("counts").to_pylist())
+    texts = (text for blob in packed for text in exchange.unpack(blob).column("counts").to_pylist())
     for part in map(json.loads, texts):
         counters = counters + Counters.from_dict(part["counters"])
         torn += part["torn"]
         for rule, examples in part["examples"].items():
             found.setdefault(rule, []).extend((int(row), line) for row, line in examples)
     return counters, {rule: [f"{row}: {line}" for row, line in sorted(rows)[:EXAMPLES]] for rule, rows in found.items()}, torn
-
-
-def _keyed(ws: Workspace, number: int, task: FileTask) -> DataFrame:
-    """Lines of one file with the variant name cut out by the JVM, for the join."""
-    key = _field(task.reader, task.reader.roles["snp"])
-    if task.spec.compat is None:  # some tools print rsIDs in capitals
-        key = F.when(key.rlike("^RS[0-9]+$"), F.lower(key)).otherwise(key)
-    spread = F.concat(F.lit(_MISSING_KEY), F.col("row").cast("string"))  # rows without a name meet nothing, and nobody
-    return read_lines(ws.spark, task.source).select(
-        F.lit(number).cast("int").alias("file"),
-        "row",
-        "value",
-        F.when((key == "") | key.isNull(), spread).otherwise(key).alias("key"),
-    )
-
-
-def _field(reader: FieldReader, place: int) -> Column:
-    line: Column = F.col("value")
-    if reader.quoted:
-        schema = ", ".join(f"c{i} string" for i in range(reader.n_fields))
-        return F.trim(
-            F.from_csv(line, F.lit(schema), {"sep": "\t" if reader.delimiter == "\t" else reader.delimiter})[f"c{place}"]
-        )
-    if reader.runs:
-        return F.get(F.split(F.trim(line), r"[ \t]+"), F.lit(place))
-    upto = F.substring_index(line, reader.delimiter, place + 1)
-    return F.trim(F.substring_index(upto, reader.delimiter, -1))
 
 
 def _kept(rows: pa.RecordBatch, done: Harmonised, at: np.ndarray) -> pa.RecordBatch:

@@ -15,8 +15,7 @@ from pydantic import Field, field_validator
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from gsem_spark.catalog.contracts import spark_schema
-from gsem_spark.catalog.schemas import QC_LOG, REJECTS, SUMSTATS, TableSchema
+from gsem_spark.catalog.schemas import QC_LOG
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.sumstats import (
     ColumnMap,
@@ -28,7 +27,17 @@ from gsem_spark.methods.sumstats import (
     resolve,
     verify_effect_kind,
 )
-from gsem_spark.steps.harmonise_frame import COUNTS, FIELD_COUNT_RULE, KEPT, LOST, FileTask, harmonised, merge_counts, unpacked
+from gsem_spark.steps.harmonise_frame import (
+    COUNTS,
+    FIELD_COUNT_RULE,
+    KEPT,
+    LOST,
+    FileTask,
+    harmonised,
+    kept_parts,
+    lost_parts,
+    merge_counts,
+)
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.raw_errors import read_error
 from gsem_spark.steps.raw_fields import FieldReader
@@ -110,9 +119,9 @@ class MungeStep(Step[MungeConfig]):
         results = _munge(ws, tasks, [self._file_id(ws, t) for t in todo], plan.run_id, progress) if todo else []
         if todo:
             rows = [self._registry_row(ws, t, task, r) for t, task, r in zip(todo, tasks, results, strict=True)]
-            ws.replace("traits", ws.frame("traits", rows), [{"trait": t.name} for t in todo], metadata={"run_id": plan.run_id})
+            ws.put("traits", rows, [{"trait": t.name} for t in todo], metadata={"run_id": plan.run_id})
         kept = {
-            r["trait"]: r["rows_kept"] for r in ws.read("traits").collect() if r["trait"] in {t.name for t in self.config.traits}
+            r["trait"]: r["rows_kept"] for r in ws.records("traits") if r["trait"] in {t.name for t in self.config.traits}
         }
         warnings = tuple(w for result in results for w in result.warnings)
         return Outcome(
@@ -123,11 +132,7 @@ class MungeStep(Step[MungeConfig]):
         )
 
     def _missing(self, ws: Workspace) -> list[Trait]:
-        present = (
-            {r["trait"]: r["file_id"] for r in ws.read("traits").select("trait", "file_id").collect()}
-            if ws.exists("traits")
-            else {}
-        )
+        present = {r["trait"]: r["file_id"] for r in ws.records("traits", columns=["trait", "file_id"])}
         return [t for t in self.config.traits if present.get(t.name) != self._file_id(ws, t)]
 
     def _source(self, ws: Workspace, trait: Trait) -> TextSource:
@@ -339,12 +344,6 @@ def _warnings(task: FileTask, counters: Counters, rows_in: int, kept: int, torn:
         yield f"{trait}: no row has a standardised effect; per-SNP models cannot use this trait"
 
 
-def _row_type(schema: TableSchema, added: Sequence[str]) -> str:
-    """Type of unpacked rows: the file's number, then the table's columns but those that are the same for a whole file."""
-    fields = [f for f in spark_schema(schema).fields if f.name not in added]
-    return ", ".join(["file int", *(f"{f.name} {f.dataType.simpleString()}" for f in fields)])
-
-
 def _commit(
     ws: Workspace,
     packed: DataFrame,
@@ -353,25 +352,19 @@ def _commit(
     results: Sequence[FileResult],
     run_id: str,
 ) -> None:
-    trait = F.element_at(F.array(*(F.lit(t.spec.trait) for t in tasks)), F.col("file") + 1)
-    file_id = F.element_at(F.array(*map(F.lit, file_ids)), F.col("file") + 1)
-    kept = unpacked(packed, KEPT, _row_type(SUMSTATS, ("trait", "file_id"))).withColumns({"trait": trait, "file_id": file_id})
-    lost = unpacked(packed, LOST, _row_type(REJECTS, ("file_id",))).withColumn("file_id", file_id)
-    log = [{"file_id": r.file_id, "trait": r.trait, **row} for r in results for row in r.qc]
-    files = [{"file_id": f} for f in file_ids]
     names = [t.spec.trait for t in tasks]
+    said = {"run_id": run_id}
     scopes = [{"trait": name} for name in names]
-    if not ws.read("traits").where(F.col("trait").isin(names)).isEmpty():
+    files = [{"file_id": f} for f in dict.fromkeys(file_ids)]
+    if ws.count("traits", {"trait": names}):
         # Should this run die midway, no registry row may name a file whose rows are gone already.
-        ws.replace("traits", ws.empty("traits"), scopes, metadata={"run_id": run_id})
-    ws.replace_all(
-        [
-            ("sumstats", kept.drop("file"), scopes),
-            ("rejects", lost.select(*REJECTS.names), files),
-            ("qc_log", ws.frame("qc_log", [{k: row[k] for k in QC_LOG.names} for row in log]).coalesce(1), files),
-        ],
-        metadata={"run_id": run_id},
-    )
+        ws.put("traits", [], scopes, metadata=said)
+    kept, lost = (packed.where(F.col("kind") == kind) for kind in (KEPT, LOST))
+    ids = list(file_ids)
+    ws.replace_parts("sumstats", kept, lambda batches: kept_parts(batches, names, ids), scopes, metadata=said)
+    ws.replace_parts("rejects", lost, lambda batches: lost_parts(batches, ids), files, metadata=said)
+    log = [{"file_id": r.file_id, "trait": r.trait, **row} for r in results for row in r.qc]
+    ws.put("qc_log", [{k: row[k] for k in QC_LOG.names} for row in log], files, metadata=said)
 
 
 def _with_effect_kind(spec: HarmoniseSpec, source: TextSource, columns: ColumnMap) -> HarmoniseSpec:

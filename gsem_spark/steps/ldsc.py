@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.ldsc.arrays import block_notices
@@ -53,7 +52,7 @@ class LdscStep(Step[LdscConfig]):
         entry = ws.runs.last(run_id)
         if entry is not None and entry.status == "empty":
             return True
-        return not ws.read("covstructs").where(F.col("covstruct_id") == run_id).select("covstruct_id").isEmpty()
+        return bool(ws.count("covstructs", {"covstruct_id": run_id}))
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Make the block sums that are missing, commit them, and put the structure together."""
@@ -80,12 +79,10 @@ class LdscStep(Step[LdscConfig]):
 
     def _keep(self, ws: Workspace, cov: CovStruct, fresh: Mapping[str, PairResult], plan: Plan) -> None:
         """Commit new block sums and the structure; each stands for itself, so a crash between the two commits does no harm."""
-        row = ws.frame("covstructs", [covstruct_row(cov, plan.run_id)])
-        writes = [("covstructs", row, [{"covstruct_id": plan.run_id}])]
+        said = {"run_id": plan.run_id}
         if fresh:
-            rows = ws.frame("ldsc_blocks", block_rows(fresh, self.config.panel))
-            writes.append(("ldsc_blocks", rows, [{"blocks_id": i} for i in fresh]))
-        ws.replace_all(writes, metadata={"run_id": plan.run_id})
+            ws.put("ldsc_blocks", block_rows(fresh, self.config.panel), [{"blocks_id": i} for i in fresh], metadata=said)
+        ws.put("covstructs", [covstruct_row(cov, plan.run_id)], {"covstruct_id": plan.run_id}, metadata=said)
 
     def _blocks_ids(self, plan: Plan, sources: Sequence[TraitSource], n_blocks: int) -> dict[str, tuple[int, int]]:
         """Each pair's content hash: what its block sums depend on, and nothing else."""
@@ -197,10 +194,10 @@ def _by_name(
 
 def read_covstruct(ws: Workspace, covstruct_id: str) -> CovStruct:
     """Read one structure of ``covstructs``; a :class:`DataError` says when there is none of that id."""
-    row = ws.read("covstructs").where(F.col("covstruct_id") == covstruct_id).first()
-    if row is None:
+    rows = ws.records("covstructs", {"covstruct_id": covstruct_id})
+    if not rows:
         raise DataError(f"there is no covariance structure {covstruct_id!r}", where="table covstructs", remedy="run ldsc first")
-    record = row.asDict()
+    record = rows[0]
     return CovStruct.from_record({
         **record, "diagnostics": json.loads(record["diagnostics"]), "settings": json.loads(record["settings"]),
     })

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field, field_validator
-from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
-from gsem_spark.steps.references import VARIANTS_STEP
+from gsem_spark.steps import exchange
+from gsem_spark.steps.reference_text import VARIANTS_STEP
 from gsem_spark.steps.step import StepConfig, content_hash
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
+    from gsem_spark.catalog.arrow_access import Source
     from gsem_spark.catalog.workspace import Workspace
 
 
@@ -67,10 +67,10 @@ class TraitSource:
 
 def trait_sources(ws: Workspace, config: LdscConfig) -> list[TraitSource]:
     """Look the traits up, in the order of the config."""
-    rows = {row["trait"]: row for row in ws.read("traits").where(F.col("trait").isin(list(config.traits))).collect()}
+    rows = {row["trait"]: row for row in ws.records("traits")}
     absent = [t for t in config.traits if t not in rows]
     if absent:
-        known = sorted(row["trait"] for row in ws.read("traits").select("trait").collect())
+        known = sorted(rows)
         raise DataError(
             f"no munged summary statistics of {', '.join(absent)}; there are {', '.join(known) or 'none'}", where="table traits",
             remedy="run munge for these traits first",
@@ -113,32 +113,64 @@ def _is_chosen(chromosome: int, chromosomes: Literal["odd", "even"] | tuple[int,
 
 def panel_source(ws: Workspace, config: LdscConfig) -> PanelSource:
     """Look the panel up; a :class:`DataError` says when it, or its chosen chromosomes, are not there."""
-    rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
-    content = F.bit_xor(F.xxhash64("snp", "chr", "ord", "l2", "wld", "m"))
-    found = rows.groupBy("chr").agg(F.count("*").alias("n"), content.alias("hash"), F.max("m").alias("m")).collect()
+    found = _content(ws.source("ld_scores", ["chr", *_CONTENT], {"panel": config.panel}))
     if not found:
-        known = sorted(row["panel"] for row in ws.read("ld_scores").select("panel").distinct().collect())
+        known = sorted({str(panel) for panel, _ in ws.count("ld_scores")})
         raise DataError(
             f"no LD scores of panel {config.panel!r}; there are {', '.join(known) or 'none'}", where="table ld_scores",
             remedy="load them first: gs.load_references(ws, ld_scores=..., panel=...)",
         )
-    found = sorted(found, key=lambda row: row["chr"])
-    version = content_hash([[row["chr"], row["n"], row["hash"]] for row in found])
-    source = PanelSource(version, {row["chr"]: row["m"] for row in found})
+    version = content_hash([[chromosome, n, content] for chromosome, (n, content, _) in found.items()])
+    source = PanelSource(version, {chromosome: m for chromosome, (_, _, m) in found.items()})
     if not source.total_m(config.chromosomes):
         raise DataError(f"panel {config.panel!r} has no LD scores on chromosomes {config.chromosomes}", where="table ld_scores",
                         remedy=f"it has chromosomes {', '.join(map(str, source.m))}")
     return source
 
 
-def panel_rows(ws: Workspace, config: LdscConfig) -> DataFrame:
-    """LD scores of the panel on the chosen chromosomes; of HapMap 3 SNPs alone where such a list was loaded."""
-    rows = ws.read("ld_scores").where(F.col("panel") == config.panel)
+_CONTENT: Final = ("snp", "ord", "l2", "wld", "m")
+
+
+def _content(rows: Source) -> dict[int, tuple[int, int, float]]:
+    """Rows, hash of their content (the same in any order) and largest M of each chromosome, in order."""
+    read = rows.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in read(batches):
+            chromosome = batch.column("chr").to_numpy()
+            bits = exchange.name_hashes(batch.column("snp"))
+            for name in _CONTENT[1:]:
+                bits = exchange.mix(bits + batch.column(name).to_numpy().view(np.uint64))
+            for value in np.unique(chromosome).tolist():
+                of_it = chromosome == value
+                content = int(bits[of_it].sum(dtype=np.uint64))
+                m = float(batch.column("m").to_numpy()[of_it].max())
+                yield pa.RecordBatch.from_pydict({"chr": [value], "n": [int(of_it.sum())], "content": [str(content)], "m": [m]})
+
+    found: dict[int, tuple[int, int, float]] = {}
+    for row in rows.frame.mapInArrow(run, "chr long, n long, content string, m double").collect():
+        n, content, m = found.get(row["chr"], (0, 0, 0.0))
+        found[row["chr"]] = (n + row["n"], (content + int(row["content"])) % 2**64, max(m, row["m"]))
+    return dict(sorted(found.items()))
+
+
+PANEL, LISTED = "panel", "listed"
+"""Kinds of rows that :func:`panel_sources` gives: LD scores, and the names that LDSC is restricted to."""
+
+
+def panel_sources(ws: Workspace, config: LdscConfig) -> dict[str, Source]:
+    """LD scores of the panel on the chosen chromosomes, and the HapMap 3 SNPs where such a list was loaded."""
+    where: dict[str, Any] = {"panel": config.panel}
+    if config.chromosomes is not None:
+        present = sorted(int(str(chromosome)) for _, chromosome in ws.count("ld_scores", where))
+        where["chr"] = [c for c in present if _is_chosen(c, config.chromosomes)]
+    sources = {PANEL: ws.source("ld_scores", ["snp", "ord", "l2", "wld"], where)}
+    if hm3_listed(ws):
+        sources[LISTED] = ws.source("reference_variants", ["snp", "hm3"])
+    return sources
+
+
+def hm3_listed(ws: Workspace) -> bool:
+    """Whether the variant reference was loaded with a HapMap 3 list that leaves some of it out."""
     loaded = ws.runs.of_step(VARIANTS_STEP)
-    if loaded and loaded[-1].summary.get("hm3", loaded[-1].rows) < loaded[-1].rows:
-        rows = rows.join(ws.read("reference_variants").where("hm3").select("snp"), "snp", "left_semi")
-    if config.chromosomes is None:
-        return rows
-    if isinstance(config.chromosomes, tuple):
-        return rows.where(F.col("chr").isin(list(config.chromosomes)))
-    return rows.where(F.col("chr") % 2 == (1 if config.chromosomes == "odd" else 0))
+    return bool(loaded) and loaded[-1].summary.get("hm3", loaded[-1].rows) < loaded[-1].rows

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.arrays import chisq_limit
@@ -29,7 +29,8 @@ from gsem_spark.methods.ldsc.regression import (
     second_pass,
     split_chunk,
 )
-from gsem_spark.steps.ldsc_inputs import LdscConfig, TraitSource, panel_rows
+from gsem_spark.steps import exchange
+from gsem_spark.steps.ldsc_inputs import LISTED, PANEL, LdscConfig, TraitSource, hm3_listed, panel_sources
 from gsem_spark.steps.progress import Progress
 
 if TYPE_CHECKING:
@@ -56,32 +57,64 @@ class PairResult:
 
 
 def joined_rows(ws: Workspace, config: LdscConfig, sources: Sequence[TraitSource]) -> DataFrame:
-    """Rows of all traits with their LD scores, in no order: trait (number), ord, z, n, l2, wld."""
-    names = [s.name for s in sources]
-    frequency = F.coalesce(F.least("eaf", 1.0 - F.col("eaf")), F.col("maf"))
-    usable = (F.col("info").isNull() | (F.col("info") >= config.info_min)) & (frequency.isNull() | (frequency >= config.maf_min))
-    exempt = [s.name for s in sources if s.reference_rules]
-    if exempt:
-        usable = usable | F.col("trait").isin(exempt)
-    rows = (
-        ws.read("sumstats")
-        .where(F.col("trait").isin(names) & F.col("z").isNotNull() & F.col("n").isNotNull() & usable)
-        .select("snp", (F.array_position(F.array(*map(F.lit, names)), F.col("trait")) - 1).cast("int").alias("trait"), "z", "n")
+    """Usable rows of all traits and the panel's LD scores, packed, those of a name in the same task."""
+    number = {s.name: i for i, s in enumerate(sources)}
+    exempt = frozenset(s.name for s in sources if s.reference_rules)
+    info_min, maf_min = config.info_min, config.maf_min
+    rows = ws.source("sumstats", ["trait", "snp", "z", "n", "info", "eaf", "maf"], {"trait": list(number)})
+    read = rows.read
+    partitions = max(int(ws.spark.sparkContext.defaultParallelism), len(sources))
+    buckets = exchange.BUCKETS_PER_PARTITION * partitions
+
+    def of_traits(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tables = (regression_rows(batch, number, exempt, info_min, maf_min) for batch in read(batches))
+        yield from exchange.packages("traits", (t for t in tables if t.num_rows), exchange.by_name("snp", buckets))
+
+    together = rows.frame.mapInArrow(of_traits, exchange.PACKED_SCHEMA)
+    for kind, panel in panel_sources(ws, config).items():
+        together = together.unionAll(exchange.packed_names(panel, kind, buckets))
+    return together.repartition(partitions, "bucket")
+
+
+def regression_rows(
+    batch: pa.RecordBatch, number: Mapping[str, int], exempt: frozenset[str], info_min: float, maf_min: float
+) -> pa.Table:
+    """Rows fit for LDSC: trait (as its number), snp, z, n."""
+    trait = pc.index_in(batch.column("trait"), value_set=pa.array(list(number), pa.string()))
+    eaf = batch.column("eaf")
+    frequency = pc.coalesce(pc.min_element_wise(eaf, pc.subtract(1.0, eaf), skip_nulls=False), batch.column("maf"))
+    usable = pc.and_(
+        pc.fill_null(pc.greater_equal(batch.column("info"), info_min), True),
+        pc.fill_null(pc.greater_equal(frequency, maf_min), True),
     )
-    scores = panel_rows(ws, config).select("snp", "ord", "l2", "wld")
-    # A hash join of two shuffled sides: sorting a million names per trait for a merge join costs more than the join.
-    return rows.join(scores.hint("shuffle_hash"), "snp").select(*_COLUMNS)
+    if exempt:
+        usable = pc.or_(usable, pc.is_in(batch.column("trait"), value_set=pa.array(sorted(exempt))))
+    fit = pc.and_(usable, pc.and_(pc.is_valid(batch.column("z")), pc.is_valid(batch.column("n"))))
+    return pa.table({"trait": trait, **{name: batch.column(name) for name in ("snp", "z", "n")}}).filter(fit)
 
 
-def packed_chunks(rows: DataFrame, n_traits: int) -> DataFrame:
+def with_scores(kinds: Mapping[str, pa.Table], listed_only: bool) -> pa.Table | None:
+    """A bucket's rows with their LD scores, in no order; None when the bucket has no row, or no LD score."""
+    if not {"traits", PANEL, *([LISTED] if listed_only else [])} <= set(kinds):
+        return None
+    panel = kinds[PANEL]
+    if listed_only:
+        listed = kinds[LISTED].filter(kinds[LISTED].column("hm3"))
+        panel = panel.filter(pc.is_in(panel.column("snp"), value_set=listed.column("snp").combine_chunks()))
+    # Every pair of copies is a row, as in the reference programs' merge.
+    return kinds["traits"].join(panel, "snp", join_type="inner", use_threads=False).select(list(_COLUMNS))
+
+
+def packed_chunks(rows: DataFrame, n_traits: int, listed_only: bool) -> DataFrame:
     """One row a chunk: the chunk's rows in their total order as bytes, kept for both passes.
 
-    Rows leave the JVM once. Each task first packs what it has of every chunk into bytes, so that the shuffle that brings
-    chunks together moves some thousand byte strings instead of every row of every trait.
+    Each task first packs what it has of every chunk into bytes, so that the shuffle that brings chunks together moves some
+    thousand byte strings instead of every row of every trait.
     """
 
     def split(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for part in _gathered(batches):
+        joined = (with_scores(kinds, listed_only) for _, kinds in exchange.received(batches))
+        for part in _gathered(b for table in joined if table is not None for b in table.to_batches()):
             yield _parts_by_chunk(part)
 
     def merge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -105,7 +138,7 @@ def make_blocks(
     chosen = [sources[t] for t in used]
     names = [s.name for s in chosen]
     local = np.array([sorted((used.index(i), used.index(j))) for i, j in pairs], dtype=np.int64)
-    chunks = packed_chunks(joined_rows(ws, config, chosen), len(names)).persist()
+    chunks = packed_chunks(joined_rows(ws, config, chosen), len(names), hm3_listed(ws)).persist()
     try:
         with progress.stage("LDSC: joining summary statistics and LD scores", unit="rows") as stage:
             rows, max_n = _sizes(chunks, len(names))
@@ -286,7 +319,7 @@ def stored_blocks(ws: Workspace, ids: Sequence[str], n_blocks: int) -> dict[str,
     """Block sums that earlier runs left behind, by their id; incomplete ones do not count."""
     if not ws.exists("ldsc_blocks"):
         return {}
-    rows = ws.read("ldsc_blocks").where(F.col("blocks_id").isin(list(ids))).toPandas()
+    rows = ws.rows("ldsc_blocks", {"blocks_id": list(ids)}).to_pandas()
     out = {}
     for blocks_id, part in rows.groupby("blocks_id", sort=True):
         if len(part) != n_blocks:

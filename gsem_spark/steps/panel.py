@@ -1,25 +1,31 @@
 """The GWAS panel: one row for each SNP that every trait of a set has, effects side by side in the order of the trait list.
 
-Each summary-statistics row moves once: rows are brought together by chromosome and stretch of 50 Mb, and the wide row is
-made by aggregation there.
+Each summary-statistics row moves once: rows are brought together, packed, by chromosome and stretch of 50 Mb, and the wide
+rows are made there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
-from pyspark.sql import functions as F
 
+from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError
+from gsem_spark.steps import exchange
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
 from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from gsem_spark.catalog.workspace import Workspace
 
@@ -50,10 +56,13 @@ class BuildPanel(Step[PanelConfig]):
         """Join and commit."""
         traits = trait_rows(ws, self.config.traits)
         with progress.stage(f"panel of {len(traits)} traits"):
-            ws.replace(
-                "gwas_panel", self._wide(ws, traits, plan.run_id), {"panel_id": plan.run_id}, metadata={"run_id": plan.run_id}
+            together = self._together(ws, traits)
+            panel_id, names = plan.run_id, list(traits)
+            ws.replace_parts(
+                "gwas_panel", together, lambda batches: panel_parts(batches, panel_id, len(names)), {"panel_id": panel_id},
+                metadata={"run_id": panel_id},
             )
-            counts = panel_counts(ws, plan.run_id)
+            counts = panel_counts(ws, panel_id)
         rows = sum(counts.values())
         kept = {t: row["rows_kept"] for t, row in traits.items()}
         warnings = () if rows else (f"no SNP has effects in all of {', '.join(traits)}",)
@@ -61,46 +70,82 @@ class BuildPanel(Step[PanelConfig]):
             rows, {str(c): str(n) for c, n in counts.items()}, {"panel_id": plan.run_id, "rows_of_trait": kept}, warnings
         )
 
-    def _wide(self, ws: Workspace, traits: dict[str, Any], panel_id: str) -> DataFrame:
-        names = list(traits)
-        exempt = [t for t, row in traits.items() if json.loads(row["settings"]).get("compat") == "genomicsem"]
-        usable = F.col("info").isNull() | (F.col("info") >= self.config.info_min)
-        if exempt:  # those rules were applied, in the reference's own order, when the file was munged
-            usable = usable | F.col("trait").isin(exempt)
-        long = ws.read("sumstats").where(
-            F.col("trait").isin(names)
-            & F.col("beta").isNotNull()
-            & F.col("se").isNotNull()
-            & usable
-            & F.col("chr").isNotNull()
-            & (F.col("maf") >= self.config.maf_min)
-        )
-        stretch = F.floor(F.coalesce("bp", F.lit(0)) / STRETCH_BP)
-        together = long.withColumn("stretch", stretch).repartition("chr", "stretch")
+    def _together(self, ws: Workspace, traits: dict[str, Any]) -> DataFrame:
+        """Usable rows of the traits, packed, those of a stretch of genome in the same task."""
+        number = {t: i for i, t in enumerate(traits)}
+        # Where the reference's own rules were applied, in its own order, when the file was munged, INFO is settled.
+        exempt = frozenset(t for t, row in traits.items() if json.loads(row["settings"]).get("compat") == "genomicsem")
+        info_min, maf_min = self.config.info_min, self.config.maf_min
+        rows = ws.source("sumstats", ["trait", "chr", *_SAME, *_OWN, "info"], {"trait": list(traits)})
+        read = rows.read
 
-        def of(trait: str, column: str) -> Column:
-            return F.max(F.when(F.col("trait") == trait, F.col(column)))
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            tables = (usable_rows(batch, number, exempt, info_min, maf_min) for batch in read(batches))
+            yield from exchange.packages("rows", (t for t in tables if t.num_rows), _stretch)
 
-        same = {c: F.max(c).alias(c) for c in ("bp", "a1", "a2", "maf")}
-        wide = together.groupBy("chr", "stretch", "snp").agg(
-            F.count("*").alias("present"),
-            *same.values(),
-            *(F.array(*(of(t, c) for t in names)).alias(c) for c in ("beta", "se")),
-            F.array(*(F.coalesce(of(t, "n"), F.lit(float("nan"))) for t in names)).alias("n"),
-        )
-        whole = wide.where(F.col("present") == len(names)).withColumn("panel_id", F.lit(panel_id))
-        return whole.drop("present", "stretch").sortWithinPartitions("chr", "bp", "snp")
+        return rows.frame.mapInArrow(run, exchange.PACKED_SCHEMA).repartition("bucket")
+
+
+_SAME: Final = ("snp", "bp", "a1", "a2", "maf")
+_OWN: Final = ("beta", "se", "n")
+_STRETCHES: Final = 10_000
+
+
+def usable_rows(
+    batch: pa.RecordBatch, number: Mapping[str, int], exempt: frozenset[str], info_min: float, maf_min: float
+) -> pa.Table:
+    """Rows fit for per-SNP models, the trait as its number in the panel."""
+    trait = pc.index_in(batch.column("trait"), value_set=pa.array(list(number), pa.string()))
+    info = pc.fill_null(pc.greater_equal(batch.column("info"), info_min), True)
+    if exempt:
+        info = pc.or_(info, pc.is_in(batch.column("trait"), value_set=pa.array(sorted(exempt))))
+    known = [pc.is_valid(batch.column(name)) for name in ("beta", "se", "chr", "maf")]
+    fit = reduce(pc.and_, [*known, info, pc.fill_null(pc.greater_equal(batch.column("maf"), maf_min), False)])
+    columns = {name: batch.column(name) for name in ("chr", *_SAME, *_OWN)}
+    return pa.table({"trait": trait, **columns}).filter(fit)
+
+
+def _stretch(rows: pa.Table) -> NDArray[np.int64]:
+    bp = pc.fill_null(rows.column("bp"), 0).to_numpy()
+    place: NDArray[np.int64] = rows.column("chr").to_numpy().astype(np.int64) * _STRETCHES + bp // STRETCH_BP
+    return place
+
+
+def panel_parts(batches: Iterable[pa.RecordBatch], panel_id: str, n_traits: int) -> Iterator[Part]:
+    """Wide rows of each stretch of genome, in the order of position and name."""
+    for bucket, kinds in exchange.received(batches):
+        yield Part({"panel_id": panel_id, "chr": bucket // _STRETCHES}, wide_rows(kinds["rows"], n_traits))
+
+
+def wide_rows(rows: pa.Table, n_traits: int) -> pa.Table:
+    """One row a SNP that all traits have: what is the same for all of them, and beta, se, n as lists in the traits' order."""
+    codes = rows.column("snp").combine_chunks().dictionary_encode().indices.to_numpy()
+    trait = rows.column("trait").to_numpy()
+    present = np.bincount(codes) == n_traits
+    first = np.flatnonzero((trait == 0) & present[codes])  # the first trait's row stands for what all share
+    shared = rows.select(list(_SAME)).take(pa.array(first))
+    order = pc.sort_indices(shared, sort_keys=[("bp", "ascending"), ("snp", "ascending")]).to_numpy()
+    place = np.full(present.size, -1)
+    place[codes[first[order]]] = np.arange(order.size)
+    keep = np.flatnonzero(place[codes] >= 0)
+    columns = {}
+    for name in _OWN:
+        values = np.full((order.size, n_traits), np.nan)
+        values[place[codes[keep]], trait[keep]] = pc.fill_null(rows.column(name), float("nan")).to_numpy()[keep]
+        columns[name] = pa.ListArray.from_arrays(np.arange(order.size + 1, dtype=np.int32) * n_traits, values.ravel())
+    ordered = shared.take(pa.array(order))
+    return pa.table({**{name: ordered.column(name) for name in _SAME}, **columns})
 
 
 def panel_counts(ws: Workspace, panel_id: str) -> dict[int, int]:
-    """SNPs of a panel per chromosome, answered from file metadata where the format allows."""
-    rows = ws.read("gwas_panel").where(F.col("panel_id") == panel_id).groupBy("chr").agg(F.count("*").alias("n")).collect()
-    return {int(r["chr"]): int(r["n"]) for r in sorted(rows, key=lambda r: r["chr"])}
+    """SNPs of a panel per chromosome, in order."""
+    found = ws.count("gwas_panel", {"panel_id": panel_id})
+    return dict(sorted((int(str(chromosome)), n) for (_, chromosome), n in found.items() if n))
 
 
 def trait_rows(ws: Workspace, names: Sequence[str]) -> dict[str, Any]:
     """The traits' registry rows in the order asked for; a :class:`DataError` names those that are not there."""
-    rows = {r["trait"]: r for r in ws.read("traits").collect()}
+    rows = {r["trait"]: r for r in ws.records("traits")}
     if missing := [n for n in names if n not in rows]:
         known = ", ".join(sorted(rows)) or "none"
         raise DataError(

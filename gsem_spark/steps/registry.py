@@ -7,10 +7,11 @@ from typing import Any, Final
 from gsem_spark.steps.fit import FitStep
 from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.panel import BuildPanel
-from gsem_spark.steps.references import LoadLdScores, LoadVariants
 from gsem_spark.steps.step import Step
+from gsem_spark.steps.variant_reference import LoadVariants
 
 STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step for step in (LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep)

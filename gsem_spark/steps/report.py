@@ -117,7 +117,7 @@ def _fit(ws: Workspace, entry: RunEntry, cov: CovStruct, config: Mapping[str, An
 
 def _traits(ws: Workspace, names: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read the traits' registry rows in the order of the model, and the munge settings that they share."""
-    rows = [r.asDict() for r in ws.read("traits").where(F.col("trait").isin(list(names))).collect()]
+    rows = ws.records("traits", {"trait": list(names)})
     rows.sort(key=lambda r: names.index(r["trait"]))
     settings: list[dict[str, Any]] = [json.loads(r["settings"]) for r in rows]
     keys = dict.fromkeys(k for s in settings for k in s)
@@ -131,8 +131,7 @@ def _shared(values: list[Any]) -> Any:
 def _qc(ws: Workspace, traits: pd.DataFrame) -> pd.DataFrame:
     if traits.empty:
         return pd.DataFrame()
-    kept = F.col("file_id").isin(list(traits["file_id"])) & F.col("trait").isin(list(traits["trait"]))
-    rows = pd.DataFrame([r.asDict() for r in ws.read("qc_log").where(kept).collect()])
+    rows = pd.DataFrame(ws.records("qc_log", {"file_id": list(traits["file_id"]), "trait": list(traits["trait"])}))
     return rows.sort_values(["trait", "step", "rule"], ignore_index=True) if len(rows) else rows
 
 
@@ -140,7 +139,8 @@ def _gwas(ws: Workspace, entry: RunEntry, cov: CovStruct) -> GwasContent:
     mine = F.col("run_id") == entry.run_id
     results = ws.read("gwas_results").where(mine)
     factor, q = thinned_scan(results)
-    loci = ws.read("loci").where(mine).toPandas().sort_values(["signal", "locus"], kind="stable", ignore_index=True)
+    loci = ws.rows("loci", {"run_id": entry.run_id}).to_pandas()
+    loci = loci.sort_values(["signal", "locus"], kind="stable", ignore_index=True)
     summary = dict(entry.summary)
     hits = int(summary.get("factor_hits") or 0)
     named = results.select("lhs").first()

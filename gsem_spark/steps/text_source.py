@@ -83,7 +83,7 @@ def read_lines(spark: SparkSession, source: TextSource) -> DataFrame:
 
 
 def _jvm_lines(spark: SparkSession, source: TextSource) -> DataFrame:
-    lines = spark.read.text(_escape(source.path)).withColumn("at", F.monotonically_increasing_id())
+    lines = spark.read.text(escaped(source.path)).withColumn("at", F.monotonically_increasing_id())
     split = F.shiftright("at", _SPLIT_SHIFT)
     within = F.col("at").bitwiseAND(F.lit((1 << _SPLIT_SHIFT) - 1))
     if source.compression != "none":  # one task, numbered from 0
@@ -101,7 +101,7 @@ def _jvm_lines(spark: SparkSession, source: TextSource) -> DataFrame:
 
 def _python_lines(spark: SparkSession, source: TextSource) -> DataFrame:
     compression = source.compression
-    files = spark.read.format("binaryFile").load(_escape(source.path)).select("content")
+    files = spark.read.format("binaryFile").load(escaped(source.path)).select("content")
 
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -161,6 +161,6 @@ def _gunzip_head(packed: bytes) -> bytes:
     return out
 
 
-def _escape(path: str) -> str:
+def escaped(path: str) -> str:
     """Keep Hadoop from reading a file name as a pattern."""
     return "".join("\\" + c if c in "[]{}*?" else c for c in path)

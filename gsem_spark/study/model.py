@@ -14,10 +14,11 @@ from gsem_spark.errors import ConfigError, GsemError
 from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.gwas import GwasConfig
 from gsem_spark.steps.ingest import MungeConfig
+from gsem_spark.steps.ld_panel import LdScoresConfig
 from gsem_spark.steps.ldsc_inputs import LdscConfig
-from gsem_spark.steps.references import LdScoresConfig, VariantsConfig
 from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
+from gsem_spark.steps.variant_reference import VariantsConfig
 from gsem_spark.study.source import Loc, Problem, StudySource, expand, model_keys, problems_of
 
 _REFERENCE_FILES: Final = ("variants", "ld_scores", "weights", "hm3")

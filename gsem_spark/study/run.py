@@ -13,10 +13,11 @@ from gsem_spark.errors import DataError, GsemError
 from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.gwas import GwasStep, Run
 from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep, read_covstruct
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.references import LoadLdScores, LoadVariants
 from gsem_spark.steps.step import Report, Step
+from gsem_spark.steps.variant_reference import LoadVariants
 from gsem_spark.study.model import Study, load_study
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.steps.fit import FitConfig, FitStep
 from gsem_spark.steps.gwas import GwasConfig, GwasStep
 from gsem_spark.steps.ingest import MungeConfig, MungeStep
+from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_inputs import LdscConfig
 from gsem_spark.steps.panel import BuildPanel, PanelConfig
-from gsem_spark.steps.references import LdScoresConfig, LoadLdScores, LoadVariants, VariantsConfig
 from gsem_spark.steps.step import Step, StepConfig
 from gsem_spark.steps.traits import Trait
+from gsem_spark.steps.variant_reference import LoadVariants, VariantsConfig
 
 TRAITS = ("AAA", "BBB", "CCC")
 N_SNPS = 4_400

@@ -1,0 +1,207 @@
+"""Load the variant reference that every GWAS is harmonised to, and the list of HapMap 3 SNPs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark import StorageLevel
+
+from gsem_spark.catalog.files import HadoopFiles
+from gsem_spark.catalog.part_files import Part
+from gsem_spark.errors import DataError
+from gsem_spark.steps import exchange
+from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.raw_fields import FieldReader
+from gsem_spark.steps.reference_text import (
+    VARIANTS_STEP,
+    announce,
+    chromosome_codes,
+    loads,
+    minor_frequency,
+    positions,
+    require_file,
+    text_columns,
+)
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
+from gsem_spark.steps.text_source import TextSource, open_text, read_lines
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from gsem_spark.catalog.workspace import Workspace
+
+_VARIANT_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "snp": ("SNP", "RSID", "RS_ID", "ID", "MARKER", "MARKERNAME", "VARIANT_ID"),
+    "a1": ("A1", "ALLELE1", "EFFECT_ALLELE", "ALT"),
+    "a2": ("A2", "ALLELE2", "OTHER_ALLELE", "REF"),
+    "chr": ("CHR", "CHROM", "#CHROM", "CHROMOSOME"),
+    "bp": ("BP", "POS", "POSITION", "BASE_PAIR_LOCATION"),
+    "maf": ("MAF", "FRQ", "AF", "FREQ", "EUR", "EAF"),
+}
+_REQUIRED: Final = ("snp", "a1", "a2")
+
+
+class VariantsConfig(StepConfig):
+    """Where the variant reference is, and the optional list of HapMap 3 SNPs that LDSC uses."""
+
+    variants: str
+    hm3: str | None = None
+
+
+class LoadVariants(Step[VariantsConfig]):
+    """Read the variant reference (SNP A1 A2 [CHR BP MAF]) into ``reference_variants``."""
+
+    name = VARIANTS_STEP
+    Config = VariantsConfig
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ("reference_variants",)
+
+    def result_config(self) -> dict[str, Any]:
+        """Only whether there is a HapMap 3 list; the files count by content, see :meth:`inputs`."""
+        return {"hm3": self.config.hm3 is not None}
+
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Content of the files."""
+        files = HadoopFiles(ws.spark)
+        given = {"variants": self.config.variants, **({"hm3": self.config.hm3} if self.config.hm3 else {})}
+        for path in given.values():
+            require_file(files, path)
+        return {role: files.sha256(path)[:16] for role, path in given.items()}
+
+    def is_present(self, ws: Workspace, run_id: str) -> bool:
+        """The reference that was loaded last is the one in the table."""
+        return loads(ws, self.name)[-1].run_id == run_id
+
+    def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
+        """Read, check, drop repeated names (counted), write."""
+        with progress.stage("variant reference"):
+            packed = self._packed(ws).persist(StorageLevel.MEMORY_AND_DISK)
+            try:
+                tally = _total(packed)
+                if tally["rows"] == 0:
+                    raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP A1 A2 are needed")
+                announce(self, ws, plan, {})
+                kept = packed.where(f"kind = '{_ROWS}'").repartition("bucket")
+                ws.replace_parts("reference_variants", kept, variant_parts, metadata={"run_id": plan.run_id})
+            finally:
+                packed.unpersist()
+        rows, with_maf = tally["rows"], tally["with_maf"]
+        warnings = []
+        if tally["repeated"]:
+            warnings.append(
+                f"{tally['repeated']:,} variant names stand more than once in {Path(self.config.variants).name}; "
+                "all copies were left out"
+            )
+        if with_maf < rows:
+            warnings.append(f"{rows - with_maf:,} of {rows:,} reference variants have no MAF; per-SNP models cannot use them")
+        figures = {name: tally[name] for name in ("placed", "with_maf", "hm3")}
+        return Outcome(rows, summary=figures, warnings=tuple(warnings))
+
+    def _packed(self, ws: Workspace) -> DataFrame:
+        """The file's variants, each name once, packed by chromosome, and tallies of what was found."""
+        partitions = int(ws.spark.sparkContext.defaultParallelism)
+        buckets = exchange.BUCKETS_PER_PARTITION * partitions
+        together = _packed_file(ws.spark, self.config.variants, _ROWS, buckets)
+        listed = self.config.hm3 is not None
+        if self.config.hm3 is not None:
+            together = together.unionAll(_packed_file(ws.spark, self.config.hm3, _LISTED, buckets))
+
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            tally: Counter[str] = Counter()
+            for _, kinds in exchange.received(batches):
+                if _ROWS in kinds:
+                    rows = unique_variants(kinds[_ROWS], kinds.get(_LISTED) if listed else None, listed, tally)
+                    yield from exchange.packages(_ROWS, [rows], _by_chromosome)
+            yield pa.RecordBatch.from_pydict({"bucket": pa.array([0], pa.int32()), "kind": [_TALLY],
+                                              "packed": pa.array([json.dumps(tally).encode()], pa.binary())})
+
+        return together.repartition(partitions, "bucket").mapInArrow(run, exchange.PACKED_SCHEMA)
+
+
+_ROWS, _LISTED, _TALLY = "rows", "listed", "tally"
+_NO_CHROMOSOME: Final = -1
+
+
+def unique_variants(rows: pa.Table, listed: pa.Table | None, restricted: bool, tally: Counter[str]) -> pa.Table:
+    """Variants whose name stands once, with their place on the HapMap 3 list; what was found is added to the tally."""
+    codes = rows.column("snp").combine_chunks().dictionary_encode().indices.to_numpy()
+    copies = np.bincount(codes)
+    unique = rows.filter(pa.array(copies[codes] == 1))
+    names = listed.column("snp").combine_chunks() if listed is not None else pa.array([], pa.string())
+    hm3 = pc.is_in(unique.column("snp"), value_set=names) if restricted else pa.repeat(True, unique.num_rows)
+    tally.update(
+        rows=unique.num_rows,
+        placed=unique.num_rows - unique.column("bp").null_count,
+        with_maf=unique.num_rows - unique.column("maf").null_count,
+        hm3=pc.sum(hm3).as_py() or 0,
+        repeated=int((copies > 1).sum()),
+    )
+    return unique.append_column("hm3", hm3)
+
+
+def variant_parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+    """Variants of each chromosome in the order of position and name."""
+    for bucket, kinds in exchange.received(batches):
+        ordered = kinds[_ROWS].sort_by([("bp", "ascending"), ("snp", "ascending")])
+        yield Part({"chr": None if bucket == _NO_CHROMOSOME else bucket}, ordered.drop_columns(["chr"]))
+
+
+def read_variants(lines: pa.RecordBatch, reader: FieldReader) -> pa.Table:
+    """Variants of a batch of lines; those without a name or an allele are left out."""
+    text = text_columns(lines.column("value"), reader)
+    n = len(text["snp"])
+    columns = {
+        "snp": text["snp"],
+        "chr": chromosome_codes(text["chr"]) if "chr" in text else pa.nulls(n, pa.int32()),
+        "bp": positions(text["bp"]) if "bp" in text else pa.nulls(n, pa.int64()),
+        "a1": pc.utf8_upper(text["a1"]),
+        "a2": pc.utf8_upper(text["a2"]),
+        "maf": minor_frequency(text["maf"]) if "maf" in text else pa.nulls(n, pa.float64()),
+    }
+    there = reduce(pc.and_, (pc.not_equal(text[name], "") for name in _REQUIRED))
+    return pa.table(columns).filter(there)
+
+
+def _by_chromosome(rows: pa.Table) -> NDArray[np.int64]:
+    chromosome: NDArray[np.int64] = pc.fill_null(rows.column("chr"), _NO_CHROMOSOME).to_numpy().astype(np.int64)
+    return chromosome
+
+
+def _packed_file(spark: SparkSession, path: str, kind: str, buckets: int) -> DataFrame:
+    source = open_text(spark, path, min_columns=len(_REQUIRED))
+    reader = FieldReader.of(source.format, _columns_of(source, path))
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tables = (read_variants(batch, reader) for batch in batches if batch.num_rows)
+        yield from exchange.packages(kind, (t for t in tables if t.num_rows), exchange.by_name("snp", buckets))
+
+    return read_lines(spark, source).mapInArrow(run, exchange.PACKED_SCHEMA)
+
+
+def _columns_of(source: TextSource, path: str) -> dict[str, int]:
+    header = [name.strip().strip('"') for name in source.format.header]
+    upper = [name.upper() for name in header]
+    at = {role: next((upper.index(s) for s in names if s in upper), None) for role, names in _VARIANT_COLUMNS.items()}
+    if missing := [role.upper() for role in _REQUIRED if at[role] is None]:
+        raise DataError(
+            f"column {', '.join(missing)} not found; the header has {', '.join(header)}",
+            where=f"{path}, line {source.format.preamble_lines + 1}",
+            remedy="name the columns SNP A1 A2 [CHR BP MAF]",
+        )
+    return {role: place for role, place in at.items() if place is not None}
+
+
+def _total(packed: DataFrame) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for row in packed.where(f"kind = '{_TALLY}'").select("packed").collect():
+        total.update(json.loads(bytes(row["packed"])))
+    return total
