@@ -23,6 +23,17 @@ _PUBLIC = {
     "CovStruct": "gsem_spark.methods.ldsc.covstruct",
     "common_factor": "gsem_spark.steps.fit",
     "Fit": "gsem_spark.methods.sem.fit",
+    "esem": "gsem_spark.methods.sem.esem",
+    "parallel_analysis": "gsem_spark.methods.sem.parallel",
+    "write_model": "gsem_spark.methods.sem.write_model",
+    "rg_model": "gsem_spark.methods.sem.genetic_correlations",
+    "index_s": "gsem_spark.methods.sem.genetic_correlations",
+    "sub_cov": "gsem_spark.methods.sem.genetic_correlations",
+    "summary_gls": "gsem_spark.methods.sem.gls",
+    "q_factor": "gsem_spark.methods.sem.heterogeneity",
+    "q_trait": "gsem_spark.methods.sem.heterogeneity",
+    "genetic_regression": "gsem_spark.methods.sem.genetic_regression",
+    "draw": "gsem_spark.report.path_diagram",
     "common_factor_gwas": "gsem_spark.steps.gwas",
     "Run": "gsem_spark.steps.gwas",
     "simulate": "gsem_spark.steps.simulate",
@@ -32,7 +43,7 @@ _PUBLIC = {
 }
 _MODULES = {
     "methods": ("gsem_spark.methods.sumstats", "gsem_spark.methods.ldsc", "gsem_spark.methods.sem", "gsem_spark.methods.gwas",
-                "gsem_spark.methods.simulation"),
+                "gsem_spark.methods.mtag", "gsem_spark.methods.reconcile", "gsem_spark.methods.simulation"),
 }
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604 - names of the two tables above
@@ -42,7 +53,18 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace as Workspace
     from gsem_spark.errors import GsemError as GsemError
     from gsem_spark.methods.ldsc.covstruct import CovStruct as CovStruct
+    from gsem_spark.methods.sem.esem import esem as esem
     from gsem_spark.methods.sem.fit import Fit as Fit
+    from gsem_spark.methods.sem.genetic_correlations import index_s as index_s
+    from gsem_spark.methods.sem.genetic_correlations import rg_model as rg_model
+    from gsem_spark.methods.sem.genetic_correlations import sub_cov as sub_cov
+    from gsem_spark.methods.sem.genetic_regression import genetic_regression as genetic_regression
+    from gsem_spark.methods.sem.gls import summary_gls as summary_gls
+    from gsem_spark.methods.sem.heterogeneity import q_factor as q_factor
+    from gsem_spark.methods.sem.heterogeneity import q_trait as q_trait
+    from gsem_spark.methods.sem.parallel import parallel_analysis as parallel_analysis
+    from gsem_spark.methods.sem.write_model import write_model as write_model
+    from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
     from gsem_spark.steps.fit import common_factor as common_factor
     from gsem_spark.steps.gwas import Run as Run

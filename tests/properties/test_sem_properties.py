@@ -6,14 +6,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gsem_spark.methods.ldsc.covstruct import CovStruct, unvech, vech
-from gsem_spark.methods.sem import Model, common_factor, factor_model, fit_model
+from gsem_spark.methods.sem import Model, common_factor, factor_model, fit_model, modification_indices, user_model
 from gsem_spark.methods.sem import Path as Arrow
 from gsem_spark.methods.sem.estimate import objective_for
+from gsem_spark.methods.sem.modification import candidates_of, freed
 from gsem_spark.methods.sem.starts import starting_values
 
 NAMES = tuple("abcdefgh")
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(max_examples=25, deadline=None)
+fewer = settings(max_examples=10, deadline=None)
 
 
 def random_structure(seed, k, misfit=0.03):
@@ -161,3 +163,84 @@ def test_sign_of_a_trait_turns_its_loading_only(seed, k):
     assume(one.status == "ok")
     np.testing.assert_allclose(two.theta[:k] * flip * np.sign(two.theta[0]), one.theta[:k], rtol=1e-7)
     np.testing.assert_allclose(two.implied, unvech(vech(one.implied.to_numpy()) * factor), rtol=1e-7)
+
+
+# --- models in syntax --------------------------------------------------------------------------------------------------------
+TWO_FACTORS = "F =~ a + b + c + x*d\nG =~ d + e + f\nF ~~ r*G\na ~~ e\ns := r*x"
+
+
+def two_factor_structure(seed):
+    """Six traits of two correlated factors with a cross-loading, misfit, and a random dense V."""
+    rng = np.random.default_rng(seed)
+    loadings = np.zeros((6, 2))
+    loadings[:3, 0], loadings[3:, 1] = rng.uniform(0.5, 0.8, 3), rng.uniform(0.5, 0.8, 3)
+    loadings[3, 0] = 0.2
+    S = loadings @ np.array([[1, 0.4], [0.4, 1]]) @ loadings.T
+    np.fill_diagonal(S, 1.0)
+    noise = rng.normal(scale=0.015, size=(6, 6))
+    q = 21
+    root = rng.normal(size=(q, 2 * q)) * 0.01 / np.sqrt(2 * q)
+    return CovStruct.from_matrices(S + (noise + noise.T) / 2, root @ root.T, np.eye(6), NAMES[:6])
+
+
+@fewer
+@given(SEEDS, st.sampled_from(["DWLS", "ML"]), st.booleans())
+def test_scale_equivariance_of_a_model_in_syntax(seed, estimation, std_lv):
+    cov = two_factor_structure(seed)
+    scale = np.exp(np.random.default_rng(seed + 1).normal(size=6))
+    by = vech(np.outer(scale, scale))
+    scaled = CovStruct.from_matrices(cov.S * np.outer(scale, scale), cov.V * np.outer(by, by), cov.I, cov.traits)
+    one, two = (user_model(c, TWO_FACTORS, estimation, std_lv) for c in (cov, scaled))
+    assume(one.status == "ok")
+    for column in ("std_all", "std_all_se"):
+        np.testing.assert_allclose(two.parameters[column], one.parameters[column], rtol=1e-6, atol=1e-9, err_msg=column)
+    np.testing.assert_allclose(two.parameters["z"], one.parameters["z"], rtol=1e-6)
+    assert two.indices["chisq"] == pytest.approx(one.indices["chisq"], rel=1e-6)
+    mi = [modification_indices(f).set_index(["lhs", "op", "rhs"])["mi"] for f in (one, two)]
+    np.testing.assert_allclose(mi[1].loc[mi[0].index], mi[0], rtol=1e-5, atol=1e-8)
+
+
+@fewer
+@given(SEEDS, st.sampled_from(["DWLS", "ML"]), st.randoms(use_true_random=False))
+def test_order_of_traits_does_not_matter_to_a_model_in_syntax(seed, estimation, random):
+    cov = two_factor_structure(seed)
+    order = list(cov.traits)
+    random.shuffle(order)
+    turned = "G =~ f + d + e\nF =~ c + b + x*d + a\nF ~~ r*G\na ~~ e\ns := r*x"
+    one = user_model(cov, TWO_FACTORS, estimation, std_lv=True)
+    two = user_model(cov.subset(order), turned, estimation, std_lv=True)
+    assume(one.status == "ok")
+    for path in (("F", "=~", "d"), ("G", "=~", "f"), ("F", "~~", "G"), ("a", "~~", "e"), ("s", ":=", "r*x")):
+        for column in ("est", "se", "std_all", "std_all_se"):
+            assert two.value(*path, column) == pytest.approx(one.value(*path, column), rel=1e-6, abs=1e-10), (path, column)
+    assert two.indices["chisq"] == pytest.approx(one.indices["chisq"], rel=1e-8)
+
+
+@fewer
+@given(SEEDS, st.sampled_from(["DWLS", "ML"]), st.integers(0, 30))
+def test_freeing_any_path_never_raises_the_discrepancy(seed, estimation, which):
+    cov = two_factor_structure(seed)
+    small = Model.parse("F =~ a + b + c\nG =~ d + e + f", std_lv=True)
+    open_paths = candidates_of(small)[:-2]  # all but the factors' variances
+    path = open_paths[which % len(open_paths)].path
+    values = []
+    for model in (small, freed(small, path.lhs, path.op, path.rhs)):
+        fit = fit_model(cov, model, estimation)
+        assume(fit.converged)
+        values.append(objective_for(model, cov.S, cov.V, estimation).value(fit.theta))
+    assert values[1] <= values[0] * (1 + 1e-10) + 1e-14
+
+
+@fewer
+@given(SEEDS, st.sampled_from(["DWLS", "ML"]))
+def test_a_constraint_never_lowers_the_discrepancy(seed, estimation):
+    cov = two_factor_structure(seed)
+    limit = np.random.default_rng(seed).uniform(0.0, 0.6)
+    texts = ("F =~ a + b + c\nG =~ d + e + f\nF ~~ r*G", f"F =~ a + b + c\nG =~ d + e + f\nF ~~ r*G\nr < {limit:.3f}")
+    fits = [user_model(cov, t, estimation, std_lv=True) for t in texts]
+    assume(all(f.converged for f in fits))
+    values = [objective_for(f.model, cov.S, cov.V, estimation).value(f.theta) for f in fits]
+    assert values[0] <= values[1] * (1 + 1e-10) + 1e-14
+    assert fits[1].value("F", "~~", "G") <= float(f"{limit:.3f}") + 1e-9
+    if fits[0].value("F", "~~", "G") < limit - 1e-3:
+        assert values[0] == pytest.approx(values[1], rel=1e-8)

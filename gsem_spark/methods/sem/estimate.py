@@ -7,16 +7,17 @@ where the quadratic model was right [Nocedal & Wright 2006, Numerical Optimizati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from gsem_spark.methods.ldsc.covstruct import unvech, vech
-from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.ldsc.covstruct import vech
+from gsem_spark.methods.sem.model import Model, State
 
 Floats = NDArray[np.float64]
 Estimation = Literal["DWLS", "ML"]
@@ -36,6 +37,8 @@ ML_ROUNDING: Final = 1e-13
 SADDLE_CURVATURE: Final = -1e-6
 SADDLE_STEP: Final = 0.5
 MAX_ESCAPES: Final = 5
+LOST: Final = -30.0
+"""A residual variance below this many times the trait's variance: f falls towards infinity, and the search is given up."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,29 @@ class Derivatives:
     gradient: Floats
     information: Floats
     hessian: Floats
+
+
+@dataclass
+class Memo:
+    """The model's matrices at the theta last asked for: value and derivatives are asked for at the same one."""
+
+    theta: Floats | None = None
+    last: State | None = None
+
+    def state(self, model: Model, theta: Floats) -> State:
+        """The matrices at theta, computed once."""
+        if self.last is None or self.theta is None or not np.array_equal(self.theta, theta):
+            self.theta, self.last = np.array(theta, dtype=np.float64), model.state(theta)
+        return self.last
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """An objective that knows when a search has left all reason, so that it need not go on."""
+
+    def lost(self, theta: Floats) -> bool:
+        """Whether theta lies where no optimum is looked for any more."""
+        ...
 
 
 class Objective(Protocol):
@@ -82,24 +108,32 @@ class LeastSquares:
     s: Floats
     weights: Floats
 
+    def lost(self, theta: Floats) -> bool:
+        """Whether a residual variance has run off."""
+        rows, columns = self.model.moments
+        return _ran_off(self.memo.state(self.model, theta), self.s[rows == columns])
+
     @property
     def rounding(self) -> float:
         """None: a sum of squares keeps its relative precision down to 0."""
         return float(np.finfo(np.float64).tiny)
 
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
     def value(self, theta: Floats) -> float:
         """f(theta)."""
-        residual = self.s - self.model.implied_vech(theta)
+        residual = self.s - self.memo.state(self.model, theta).d[self.model.moments]
         return float(0.5 * np.sum(self.weights * residual**2))
 
     def derivatives(self, theta: Floats) -> Derivatives:
         """Gradient, Gauss-Newton matrix and Hessian of f."""
-        weighted = self.weights * (self.s - self.model.implied_vech(theta))
-        jacobian = self.model.jacobian(theta)
+        at, (rows, columns) = self.memo.state(self.model, theta), self.model.moments
+        weighted = self.weights * (self.s - at.d[rows, columns])
+        jacobian = self.model.state_jacobian(at)
         gauss_newton = jacobian.T @ (self.weights[:, None] * jacobian)
-        rows, columns = self.model.moments
-        pull = unvech(np.where(rows == columns, weighted, weighted / 2.0))
-        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - self.model.curvature(theta, pull))
+        pull = np.empty((self.model.k, self.model.k))
+        pull[rows, columns] = pull[columns, rows] = np.where(rows == columns, weighted, weighted / 2.0)
+        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - self.model.state_curvature(at, pull))
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,16 @@ class MaximumLikelihood:
 
     model: Model
     S: Floats
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    @cached_property
+    def log_det(self) -> float:
+        """Logarithm of the determinant of S."""
+        return float(np.linalg.slogdet(self.S)[1])
+
+    def lost(self, theta: Floats) -> bool:
+        """Whether a residual variance has run off."""
+        return _ran_off(self.memo.state(self.model, theta), np.diag(self.S))
 
     @property
     def rounding(self) -> float:
@@ -116,25 +160,27 @@ class MaximumLikelihood:
 
     def value(self, theta: Floats) -> float:
         """f(theta); infinite where Sigma(theta) is not positive definite."""
-        factor = _cholesky(self.model.implied(theta))
+        k = self.model.k
+        factor = cholesky(self.memo.state(self.model, theta).d[:k, :k])
         if factor is None:
             return float("inf")
-        log_det_s = float(np.linalg.slogdet(self.S)[1])
-        trace = float(np.trace(linalg.cho_solve((factor, True), self.S)))
-        return 0.5 * (2.0 * float(np.sum(np.log(np.diag(factor)))) + trace - log_det_s - self.model.k)
+        trace = float(np.trace(linalg.lapack.dpotrs(factor, self.S, lower=1)[0]))
+        return 0.5 * (2.0 * float(np.sum(np.log(np.diag(factor)))) + trace - self.log_det - k)
 
     def derivatives(self, theta: Floats) -> Derivatives:
         """Gradient, expected information and Hessian of f."""
-        implied = self.model.implied(theta)
+        at, k = self.memo.state(self.model, theta), self.model.k
+        implied = at.d[:k, :k]
         factor = linalg.cholesky(implied, lower=True)
-        inverse = linalg.cho_solve((factor, True), np.eye(self.model.k))
-        d = self.model.jacobian_matrices(theta)
+        inverse = linalg.lapack.dpotrs(factor, np.eye(k), lower=1)[0]
+        d = self.model.state_derivatives(at, k)
         pull = inverse @ (implied - self.S) @ inverse
         x = inverse @ d
-        expected = 0.5 * np.einsum("iab,jba->ij", x, x)
-        middle = np.einsum("iab,jba->ij", (inverse @ self.S @ inverse) @ d, x)
-        hessian = (middle + middle.T) / 2.0 - expected + 0.5 * self.model.curvature(theta, (pull + pull.T) / 2.0)
-        return Derivatives(0.5 * np.einsum("ab,iba->i", pull, d), expected, hessian)
+        flat, turned = x.reshape(-1, k * k), x.transpose(0, 2, 1).reshape(-1, k * k)
+        expected = 0.5 * flat @ turned.T
+        middle = ((inverse @ self.S @ inverse) @ d).reshape(-1, k * k) @ turned.T
+        hessian = (middle + middle.T) / 2.0 - expected + 0.5 * self.model.state_curvature(at, (pull + pull.T) / 2.0)
+        return Derivatives(0.5 * d.reshape(-1, k * k) @ pull.T.ravel(), expected, hessian)
 
 
 @dataclass(frozen=True)
@@ -165,6 +211,10 @@ class Optimum:
     tried: tuple[str, ...] = ()
 
 
+def _ran_off(at: State, variances: Floats) -> bool:
+    return bool(np.any(np.diag(at.p)[: variances.size] < LOST * variances))
+
+
 def objective_for(model: Model, S: Floats, V: Floats, estimation: Estimation) -> Objective:
     """Return the function that an estimation of ``model`` on S (k, k), V (k*, k*) minimises."""
     if estimation == "ML":
@@ -172,7 +222,7 @@ def objective_for(model: Model, S: Floats, V: Floats, estimation: Estimation) ->
     return LeastSquares(model, vech(S), 1.0 / np.diag(V))
 
 
-def minimise_from(objective: Objective, starts: Sequence[Floats]) -> Optimum:
+def minimise_from(objective: Objective, starts: Iterable[Floats]) -> Optimum:
     """Minimise from each start in turn until one converges; else the end with the lowest value.
 
     Parameters
@@ -185,6 +235,11 @@ def minimise_from(objective: Objective, starts: Sequence[Floats]) -> Optimum:
         ends.append(minimise(objective, start))
         if ends[-1].converged:
             break
+    return best_of(ends)
+
+
+def best_of(ends: Sequence[Optimum]) -> Optimum:
+    """The last end where it converged, else that with the lowest value; with what was tried before it."""
     best = ends[-1] if ends[-1].converged else min(ends, key=lambda e: (not np.isfinite(e.value), e.value))
     tried = tuple(
         f"start {n}: f = {e.value:.6g}, gradient {e.gradient_norm:.2g} after {e.iterations} iterations"
@@ -207,21 +262,22 @@ def minimise(objective: Objective, start: Floats) -> Optimum:
         return Optimum(theta, float("inf"), float("inf"), 0, False)
     iterations = 0
     for _ in range(MAX_ESCAPES):
-        end = _descend(objective, theta)
+        end, here = _descend(objective, theta)
         iterations += end.iterations
-        way_out = _way_out_of_saddle(objective, end.theta) if end.converged else None
+        way_out = _way_out_of_saddle(objective, end.theta, here) if end.converged else None
         if way_out is None:
             return Optimum(end.theta, end.value, end.gradient_norm, iterations, end.converged)
         theta = way_out
     return Optimum(end.theta, end.value, end.gradient_norm, iterations, False)
 
 
-def _descend(objective: Objective, theta: Floats) -> Optimum:
+def _descend(objective: Objective, theta: Floats) -> tuple[Optimum, Derivatives]:
     value, here = objective.value(theta), objective.derivatives(theta)
     damping, norm = FIRST_DAMPING, _gradient_norm(here)
+    guard = objective if isinstance(objective, Guarded) else None
     for iteration in range(MAX_ITERATIONS):
         if norm <= GRADIENT_TOLERANCE:
-            return Optimum(theta, value, norm, iteration, True)
+            return Optimum(theta, value, norm, iteration, True), here
         step, predicted = _damped_step(here, damping)
         trial = theta + step
         new_value = objective.value(trial)
@@ -229,49 +285,54 @@ def _descend(objective: Objective, theta: Floats) -> Optimum:
         if in_rounding and np.isfinite(new_value):
             there = objective.derivatives(trial)
             if _gradient_norm(there) >= norm:
-                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE)
+                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE), here
             theta, value, here, norm = trial, new_value, there, _gradient_norm(there)
             continue
         ratio = (value - new_value) / predicted if np.isfinite(new_value) else -1.0
         if ratio > 1e-4:
             theta, value, here = trial, new_value, objective.derivatives(trial)
             norm = _gradient_norm(here)
+            if guard is not None and guard.lost(theta):
+                return Optimum(theta, value, norm, iteration + 1, False), here
             damping = max(damping * 0.1, SMALLEST_DAMPING) if ratio > 0.75 else damping * (4.0 if ratio < 0.25 else 1.0)
         else:
             damping *= 8.0
             if damping > LARGEST_DAMPING:
-                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE)
-    return Optimum(theta, value, norm, MAX_ITERATIONS, False)
+                return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE), here
+    return Optimum(theta, value, norm, MAX_ITERATIONS, False), here
 
 
-def _scale(d: Derivatives) -> Floats:
+def curvature_scale(d: Derivatives) -> Floats:
+    """(q,) square roots of the information's diagonal: parameters times these have unit curvature."""
     diagonal = np.diag(d.information)
     floor = np.finfo(np.float64).eps * float(np.max(diagonal, initial=0.0))
     return np.sqrt(np.maximum(diagonal, floor if floor > 0 else 1.0))
 
 
 def _gradient_norm(d: Derivatives) -> float:
-    return float(np.max(np.abs(d.gradient) / _scale(d), initial=0.0))
+    return float(np.max(np.abs(d.gradient) / curvature_scale(d), initial=0.0))
 
 
 def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
     """Return the damped Newton step (q,) and the decrease of f that its quadratic model promises."""
-    scale = _scale(d)
+    scale = curvature_scale(d)
     unit = np.outer(scale, scale)
     gradient = d.gradient / scale
     for matrix in (d.hessian / unit, d.information / unit):
         damped = matrix + damping * np.eye(gradient.size)
-        factor = _cholesky(damped)
+        factor = cholesky(damped)
         if factor is not None:
             step = -linalg.cho_solve((factor, True), gradient)
             return step / scale, float(-(gradient @ step + 0.5 * step @ matrix @ step))
     return -gradient / scale / (1.0 + damping), float(0.5 * gradient @ gradient / (1.0 + damping))
 
 
-def _way_out_of_saddle(objective: Objective, theta: Floats) -> Floats | None:
-    here = objective.derivatives(theta)
-    scale = _scale(here)
-    values, vectors = np.linalg.eigh(here.hessian / np.outer(scale, scale))
+def _way_out_of_saddle(objective: Objective, theta: Floats, here: Derivatives) -> Floats | None:
+    scale = curvature_scale(here)
+    curvature = here.hessian / np.outer(scale, scale)
+    if cholesky(curvature - SADDLE_CURVATURE * np.eye(theta.size)) is not None:
+        return None
+    values, vectors = np.linalg.eigh(curvature)
     if not values.size or values[0] >= SADDLE_CURVATURE:
         return None
     value = objective.value(theta)
@@ -285,7 +346,7 @@ def _way_out_of_saddle(objective: Objective, theta: Floats) -> Floats | None:
     return None
 
 
-def _cholesky(x: Floats) -> Floats | None:
+def cholesky(x: Floats) -> Floats | None:
     """Lower Cholesky factor, or None where ``x`` is not positive definite."""
     if not np.all(np.isfinite(x)):
         return None

@@ -6,23 +6,52 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.estimate import Estimation
-from gsem_spark.methods.sem.indices import Verdict, verdict
+from gsem_spark.methods.sem.indices import Verdict, residual_correlations, verdict
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.sem.smooth import SmoothedMoments
+
+if TYPE_CHECKING:
+    from gsem_spark.methods.sem.findings import Diagnosis
 
 Floats = NDArray[np.float64]
 
 PARAMETER_COLUMNS: Final = (
     "lhs", "op", "rhs", "label", "free", "est", "se", "z", "p", "neglog10p", "std_est", "std_se", "std_all",
+    "std_all_se",
 )
-_SECTIONS: Final = (("=~", "Latent variables"), ("~", "Regressions"), ("~~", "Variances and covariances"))
+_TEXT: Final = ("lhs", "op", "rhs", "label")
+_SECTIONS: Final = (
+    ("=~", "Latent variables"), ("~", "Regressions"), ("~~", "Variances and covariances"), (":=", "Defined parameters"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a fit was made from.
+
+    Parameters
+    ----------
+    cov
+        The covariance structure of the model's traits, as it was given.
+    moments
+        Its S and V, smoothed where they were not positive definite.
+    standard_theta
+        (q,) estimates of the fit on the standardised matrices; NaN where that did not converge.
+    """
+
+    cov: CovStruct
+    moments: SmoothedMoments
+    standard_theta: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +67,10 @@ class Fit:
     status
         ok, smoothed, heywood, singular or not_converged; the worst that holds, ``messages`` say all of it.
     parameters
-        One row a path: ``lhs op rhs label free est se z p neglog10p std_est std_se std_all``. ``est`` and ``se`` are in the
-        units of S; ``std_est`` and ``std_se`` come from a second fit on S and V standardised (GenomicSEM's STD_Genotype);
-        ``std_all`` is that fit with the factors standardised too. Fixed paths have no se, z or p. An SE of a parameter that
-        is held equal to another respects the constraint.
+        One row a path, then one a defined parameter: ``lhs op rhs label free est se z p neglog10p std_est std_se std_all
+        std_all_se``. ``est`` and ``se`` are in the units of S; ``std_est`` and ``std_se`` come from a second fit on S and V
+        standardised (GenomicSEM's STD_Genotype); ``std_all`` is that fit with the factors standardised too. Fixed paths, and
+        those that sit on a bound, have no se, z or p. An SE under constraints respects them.
     indices
         Fit indices (see :mod:`gsem_spark.methods.sem.indices`).
     implied, residual
@@ -52,6 +81,11 @@ class Fit:
         Sentences: smoothing, Heywood cases, convergence, identification.
     converged, gradient_norm, iterations
         How the estimation ended; the gradient is in curvature units, at most 1e-10 at a clean optimum.
+    tried
+        One sentence for each start that failed before the one that was kept.
+    source
+        What the fit was made from and what it gave on the standardised scale; None for a fit that was read back from JSON,
+        which keeps the results but not V.
     """
 
     model: Model
@@ -67,6 +101,50 @@ class Fit:
     converged: bool
     gradient_norm: float
     iterations: int
+    tried: tuple[str, ...] = ()
+    source: Source | None = None
+
+    @property
+    def constraints(self) -> pd.DataFrame:
+        """One row a constraint: its text, its slack at the estimate (0 for a met equality), whether it holds with equality."""
+        limits = self.model.restrictions
+        active = set(limits.active_inequalities(self.theta))
+        rows = [(t, f.value(self.theta), True) for t, f in zip(limits.equality_texts, limits.equalities, strict=True)]
+        rows += [(t, f.value(self.theta), i in active)
+                 for i, (t, f) in enumerate(zip(limits.inequality_texts, limits.inequalities, strict=True))]
+        return pd.DataFrame(rows, columns=["constraint", "slack", "active"])
+
+    @property
+    def residual_standardised(self) -> pd.DataFrame:
+        """(k, k) observed minus implied correlations: where the model misfits, whatever the scales of the traits."""
+        names = list(self.model.observed)
+        observed, implied = (self.residual + self.implied).to_numpy(), self.implied.to_numpy()
+        return pd.DataFrame(residual_correlations(observed, implied), index=names, columns=names)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What is wrong with the fit, why, and what to do (see :func:`gsem_spark.methods.sem.diagnose.diagnose`).
+
+        Raises
+        ------
+        DataError
+            For a fit that was read back from JSON.
+        """
+        from gsem_spark.methods.sem.diagnose import diagnose
+
+        return diagnose(self)
+
+    def sources(self) -> Source:
+        """Return S, V and what else the fit was made from.
+
+        Raises
+        ------
+        DataError
+            For a fit that was read back from JSON.
+        """
+        if self.source is None:
+            raise DataError("this fit was read back without its V", remedy="fit the model again: user_model(cov, fit.model)")
+        return self.source
 
     @property
     def verdict(self) -> dict[str, Verdict]:
@@ -96,7 +174,7 @@ class Fit:
     def _head(self) -> list[str]:
         ended = f"after {self.iterations} iterations (gradient {self.gradient_norm:.1e})"
         return [
-            f"{self.estimation} fit of {self.model.k} traits, {self.model.n_free} free parameters",
+            f"{self.estimation} fit of {self.model.k} traits, {self.model.n_estimated} free parameters",
             f"{'Converged' if self.converged else 'NOT CONVERGED'} {ended}; status: {self.status}",
         ]
 
@@ -116,7 +194,7 @@ class Fit:
         return ["Model fit:", *(f"  {name:<24}{value:>20}  {word}".rstrip() for name, value, word in rows)]
 
     def _parameter_lines(self) -> list[str]:
-        width = max(len(n) for n in self.model.variables) + 4
+        width = max(len(n) for n in (*self.model.variables, *(d.name for d in self.model.defined))) + 4
         heads = "".join(f"{h:>11}" for h in ("Estimate", "Std.Err", "z-value", "P(>|z|)", "Std.Est", "Std.SE", "Std.all"))
         lines: list[str] = []
         for op, title in _SECTIONS:
@@ -142,6 +220,7 @@ class Fit:
             "implied": self.implied.to_numpy().tolist(), "residual": self.residual.to_numpy().tolist(),
             "theta": self.theta.tolist(), "theta_cov": self.theta_cov.tolist(), "messages": list(self.messages),
             "converged": self.converged, "gradient_norm": self.gradient_norm, "iterations": self.iterations,
+            "tried": list(self.tried),
         }
         return {key: _without_nan(value) for key, value in record.items()}
 
@@ -170,6 +249,7 @@ class Fit:
                 theta=_array(data["theta"]), theta_cov=_array(data["theta_cov"]).reshape(q, q),
                 messages=tuple(data["messages"]), converged=bool(data["converged"]),
                 gradient_norm=_number(data["gradient_norm"]), iterations=int(data["iterations"]),
+                tried=tuple(data.get("tried", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is not a stored fit: {error!r}") from error
@@ -186,8 +266,10 @@ class Fit:
 
 def parameter_frame(records: Any) -> pd.DataFrame:
     """Put a parameter table, given as records or columns, into its column order and types."""
+    if isinstance(records, Mapping):  # fresh from a fit: lists of text, arrays of numbers
+        return pd.DataFrame({c: np.array(records[c], dtype=object) if c in _TEXT else records[c] for c in PARAMETER_COLUMNS})
     frame = pd.DataFrame(records, columns=list(PARAMETER_COLUMNS))
-    text = ["lhs", "op", "rhs", "label"]
+    text = list(_TEXT)
     frame[text] = frame[text].astype(object)
     frame["label"] = frame["label"].map(lambda x: x if isinstance(x, str) else "")
     frame["free"] = frame["free"].astype(bool)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 import numpy as np
@@ -10,18 +11,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError
-from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import indices as fit_measures
-from gsem_spark.methods.sem.estimate import Estimation, Optimum, minimise_from, objective_for
-from gsem_spark.methods.sem.fit import Fit, parameter_frame
-from gsem_spark.methods.sem.inference import check_identified, moment_weights, sandwich, standardise_moments
+from gsem_spark.methods.sem.constrained import minimise_restricted
+from gsem_spark.methods.sem.estimate import Estimation, Optimum, objective_for
+from gsem_spark.methods.sem.fit import Fit, Source
+from gsem_spark.methods.sem.inference import check_identified, moment_weights, restricted_sandwich, standardise_moments
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.sem.parameters import Estimates, complete_estimates, parameter_table, plain_estimates
 from gsem_spark.methods.sem.smooth import SmoothedMoments, smooth_moments
-from gsem_spark.methods.sem.starts import alternative_starts, orient_factors, starting_values
+from gsem_spark.methods.sem.starts import alternative_starts, orient_factors, rescaled, starting_values
+from gsem_spark.methods.sem.twin import twin_starts, weak_markers
 
 Floats = NDArray[np.float64]
 
+RUNNING: Final = -3.0
+"""Standardised residual variance below which a trait is named where an estimation did not converge."""
 HEYWOOD_SLACK: Final = 1e-8
 """A standardised variance this far below 0, or a latent correlation this far above 1, is rounding and no Heywood case."""
 
@@ -30,9 +35,10 @@ HEYWOOD_SLACK: Final = 1e-8
 class _Solution:
     optimum: Optimum
     theta_cov: Floats | None
+    active: tuple[int, ...]
 
 
-def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS") -> Fit:
+def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS", *, notes: Sequence[str] = ()) -> Fit:
     """Fit a model to S with the sampling covariance V.
 
     Parameters
@@ -43,6 +49,8 @@ def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS") -> 
         What to fit; its ``observed`` names must be traits of ``cov``.
     estimation
         ``DWLS`` (diagonal weights 1 / diag(V)) or ``ML``. Both get sandwich standard errors and the same chi-square.
+    notes
+        Sentences to put before the fit's own messages.
 
     Returns
     -------
@@ -54,69 +62,65 @@ def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS") -> 
     ConfigError
         When ``estimation`` is neither.
     ModelError
-        When a trait is unknown, S or V cannot be made positive definite, or the model is not identified.
+        When a trait is unknown, S or V cannot be made positive definite, the model is not identified, or its constraints
+        cannot be met.
 
     Notes
     -----
     Source: Grotzinger et al. 2019, Nat Hum Behav 3:513, Methods; the standardised solution is a second fit on S and V
-    rescaled by the heritabilities, as GenomicSEM does it.
+    rescaled by the heritabilities, as GenomicSEM does it, under the same constraints. Inequalities that hold with equality at
+    the estimate count as equalities for the standard errors, and not for the degrees of freedom.
     """
     if estimation not in get_args(Estimation):
         raise ConfigError(f"estimation {estimation!r} is not known", remedy="use DWLS or ML")
-    part = cov.subset(model.observed)
+    part = cov if cov.traits == model.observed else cov.subset(model.observed)
     moments = smooth_moments(part.S, part.V)
-    check_identified(model, moments.S, starting_values(model, moments.S))
-    raw = _solve(model, moments.S, moments.V, estimation)
+    first = starting_values(model, moments.S)
+    check_identified(model, moments.S, first)
+    raw = _solve(model, moments.S, moments.V, estimation, first)
     standard_s, standard_v = standardise_moments(moments.S, moments.V)
-    standard = _solve(model, standard_s, standard_v, estimation)
-    parameters = _parameters(model, raw, standard)
+    near = rescaled(model, raw.optimum.theta, moments.S) if raw.optimum.converged else None
+    standard = _solve(model, standard_s, standard_v, estimation, near)
     heywood = heywood_cases(model, standard.optimum.theta) if raw.optimum.converged and standard.optimum.converged else []
-    return _assemble(model, estimation, moments, raw, standard, parameters, heywood)
+    fit = _assemble(model, estimation, moments, raw, standard, heywood)
+    at = standard.optimum
+    source = Source(part, moments, at.theta if at.converged else np.full(model.n_free, np.nan))
+    return replace(fit, messages=(*notes, *fit.messages), source=source)
 
 
-def _solve(model: Model, S: Floats, V: Floats, estimation: Estimation) -> _Solution:
+def _solve(model: Model, S: Floats, V: Floats, estimation: Estimation, first: Floats | None) -> _Solution:
     objective = objective_for(model, S, V, estimation)
-    first = starting_values(model, S)
-    end = minimise_from(objective, [first, *alternative_starts(model, S, first)])
+    end = minimise_restricted(objective, model.restrictions, _starts(model, S, V, estimation, first))
     theta = orient_factors(model, end.theta, S)
-    end = Optimum(theta, end.value, end.gradient_norm, end.iterations, end.converged, end.tried)
+    end = replace(end, theta=theta)
     if not end.converged:
-        return _Solution(end, None)
+        return _Solution(end, None, ())
+    active = model.restrictions.active_inequalities(theta)
     weights = moment_weights(model.implied(theta), V, estimation)
-    return _Solution(end, sandwich(model.jacobian(theta), weights, V))
+    directions = model.restrictions.null_space(theta, active)
+    return _Solution(end, restricted_sandwich(model.jacobian(theta), weights, V, directions), active)
+
+
+def _starts(model: Model, S: Floats, V: Floats, estimation: Estimation, first: Floats | None) -> Iterator[Floats]:
+    """The best guess, then others, each made when it is asked for."""
+    if first is not None:
+        yield first
+    usual = starting_values(model, S)
+    if first is None or not np.array_equal(first, usual):
+        yield usual
+    yield from alternative_starts(model, S, usual)
+    yield from twin_starts(model, S, V, estimation)
 
 
 def _parameters(model: Model, raw: _Solution, standard: _Solution) -> pd.DataFrame:
-    est, se = model.path_values(raw.optimum.theta), _standard_errors(model, raw)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = est / se
-    p, neglog10p = pvalues.from_z(z)
-    std_est, std_se, std_all = np.full((3, est.size), np.nan)
-    if standard.optimum.converged:
-        std_est, std_se = model.path_values(standard.optimum.theta), _standard_errors(model, standard)
-        std_all = completely_standardised(model, standard.optimum.theta)
-    return parameter_frame({
-        "lhs": [path.lhs for path in model.paths], "op": [path.op for path in model.paths],
-        "rhs": [path.rhs for path in model.paths], "label": [path.label or "" for path in model.paths],
-        "free": model.path_index >= 0, "est": est, "se": se, "z": z, "p": p, "neglog10p": neglog10p,
-        "std_est": std_est, "std_se": std_se, "std_all": std_all,
-    })
-
-
-def _standard_errors(model: Model, solution: _Solution) -> Floats:
-    """(paths,) standard error of every path's parameter, NaN where fixed or where there is none."""
-    if solution.theta_cov is None:
-        return np.full(len(model.paths), np.nan)
-    return np.append(np.sqrt(np.diag(solution.theta_cov)), np.nan)[model.path_index]
-
-
-def completely_standardised(model: Model, theta: Floats) -> Floats:
-    """(paths,) parameters with every variable, observed and latent, scaled to an implied variance of 1; NaN where it is <= 0."""
-    rows, columns, directed = model.cells
-    variance = np.diag(model.covariance(theta))
-    sd = np.sqrt(np.where(variance > 0, variance, np.nan))
-    values = model.path_values(theta)
-    return np.where(directed, values * sd[columns] / sd[rows], values / (sd[rows] * sd[columns]))
+    unstandardised = plain_estimates(model, raw.optimum.theta, raw.theta_cov)
+    at = standard.optimum
+    if not at.converged:
+        return parameter_table(model, unstandardised, Estimates.absent(model), Estimates.absent(model))
+    return parameter_table(
+        model, unstandardised, plain_estimates(model, at.theta, standard.theta_cov),
+        complete_estimates(model, at.theta, standard.theta_cov),
+    )
 
 
 def heywood_cases(model: Model, theta: Floats) -> list[str]:
@@ -138,24 +142,24 @@ def heywood_cases(model: Model, theta: Floats) -> list[str]:
 
 
 def _assemble(
-    model: Model, estimation: Estimation, moments: SmoothedMoments, raw: _Solution, standard: _Solution,
-    parameters: pd.DataFrame, heywood: list[str],
+    model: Model, estimation: Estimation, moments: SmoothedMoments, raw: _Solution, standard: _Solution, heywood: list[str],
 ) -> Fit:
     end = raw.optimum
     names = list(model.observed)
     implied = model.implied(end.theta)
     measures = (
-        fit_measures.fit_indices(moments.S, moments.V, implied, model.n_free) if end.converged
-        else fit_measures.no_indices(model.k, model.n_free)
+        fit_measures.fit_indices(moments.S, moments.V, implied, model.n_estimated) if end.converged
+        else fit_measures.no_indices(model.k, model.n_estimated)
     )
     q = model.n_free
     return Fit(
-        model=model, estimation=estimation, status=_status(raw, moments, heywood), parameters=parameters, indices=measures,
+        model=model, estimation=estimation, status=_status(raw, moments, heywood),
+        parameters=_parameters(model, raw, standard), indices=measures,
         implied=pd.DataFrame(implied, index=names, columns=names),
         residual=pd.DataFrame(moments.S - implied, index=names, columns=names),
         theta=end.theta, theta_cov=np.full((q, q), np.nan) if raw.theta_cov is None else raw.theta_cov,
-        messages=(*moments.messages, *_ending(raw, standard), *heywood),
-        converged=end.converged, gradient_norm=end.gradient_norm, iterations=end.iterations,
+        messages=(*moments.messages, *_ending(model, estimation, moments, raw, standard), *_on_bounds(model, raw), *heywood),
+        converged=end.converged, gradient_norm=end.gradient_norm, iterations=end.iterations, tried=end.tried,
     )
 
 
@@ -167,13 +171,35 @@ def _status(raw: _Solution, moments: SmoothedMoments, heywood: list[str]) -> str
     return "heywood" if heywood else "smoothed" if moments.smoothed else "ok"
 
 
-def _ending(raw: _Solution, standard: _Solution) -> list[str]:
+def _on_bounds(model: Model, raw: _Solution) -> list[str]:
+    texts = [model.restrictions.inequality_texts[i] for i in raw.active]
+    return [
+        f"the constraint {text} holds with equality at the estimate; the standard errors take it as an equality, and are too "
+        "small where the bound is not certain" for text in texts
+    ]
+
+
+def _runaways(model: Model, theta: Floats, S: Floats) -> list[str]:
+    """Name the traits whose residual variance leaves all bounds as the discrepancy falls: the data have no optimum there."""
+    share = np.diag(model.matrices(theta)[1])[: model.k] / np.diag(S)
+    return [
+        f"the discrepancy keeps falling while the residual variance of {name} runs off (it has reached {x:.3g} times the trait's "
+        f"variance): the model has no optimum on these data; bound it ({name} ~~ v*{name}; v > .0001), or leave out {name} or "
+        "the trait that it resembles most"
+        for name, x in zip(model.observed, share, strict=True) if x < RUNNING
+    ]
+
+
+def _ending(
+    model: Model, estimation: Estimation, moments: SmoothedMoments, raw: _Solution, standard: _Solution
+) -> list[str]:
     out = []
     if not raw.optimum.converged:
         out.append(
             f"the estimation did not converge: gradient {raw.optimum.gradient_norm:.2g} after {raw.optimum.iterations} "
             f"iterations from {len(raw.optimum.tried)} start(s): {'; '.join(raw.optimum.tried)}"
         )
+        out += _runaways(model, raw.optimum.theta, moments.S) or weak_markers(model, moments.S, moments.V, estimation)
     elif raw.theta_cov is None:
         out.append("the parameters are not identified at the estimate (the Jacobian loses rank there); no standard errors")
     if raw.optimum.converged and not standard.optimum.converged:

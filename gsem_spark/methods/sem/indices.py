@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from gsem_spark import thresholds
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc.covstruct import vech, vech_indices
-from gsem_spark.methods.sem.inference import correlation_of, quadratic_form
+from gsem_spark.methods.sem.inference import correlation_of, quadratic_forms
 
 Floats = NDArray[np.float64]
 Verdict = Literal["good", "acceptable", "poor", "not defined"]
@@ -52,9 +52,8 @@ def fit_indices(S: Floats, V: Floats, implied: Floats, n_free: int) -> dict[str,
     """
     k = S.shape[0]
     df = k * (k + 1) // 2 - n_free
-    chisq = quadratic_form(vech(S - implied), V)
     null_df = k * (k - 1) // 2
-    null_chisq = quadratic_form(vech(S - np.diag(np.diag(S))), V)
+    chisq, null_chisq = quadratic_forms(np.stack([vech(S - implied), vech(S - np.diag(np.diag(S)))]), V)
     p, neglog10p = pvalues.from_chisq(chisq, df)
     n = effective_n(S, V)
     low, high = rmsea_interval(chisq, df, n)
@@ -117,12 +116,12 @@ def rmsea_interval(chisq: float, df: int, n: float, level: float = RMSEA_LEVEL) 
 
 def _noncentrality(chisq: float, df: int, probability: float) -> float:
     """Find the noncentrality under which ``chisq`` lies at this cumulative probability, 0 where even the central one is below."""
-    if float(stats.chi2.cdf(chisq, df)) <= probability:
+    if float(special.gammainc(df / 2.0, chisq / 2.0)) <= probability:
         return 0.0
     upper = chisq + 20.0 * np.sqrt(2.0 * (df + 2.0 * chisq)) + 100.0
 
     def gap(noncentrality: float) -> float:
-        return float(stats.ncx2.cdf(chisq, df, noncentrality)) - probability
+        return float(special.chndtr(chisq, df, noncentrality)) - probability
 
     return float(optimize.brentq(gap, 0.0, upper, xtol=1e-9 * max(1.0, chisq)))
 

@@ -20,6 +20,8 @@ from gsem_spark.methods.sem.model import Model
 
 Floats = NDArray[np.float64]
 
+MIN_INDICATORS: Final = 3
+"""Indicators that identify a factor on their own."""
 RANK_RTOL: Final = 1e-9
 """Singular values of the column-scaled Jacobian below this share of the largest count as zero."""
 
@@ -64,8 +66,13 @@ def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
     """
     if jacobian.shape[1] == 0:
         return np.zeros((0, 0))
-    root = linalg.cholesky(weights, lower=False)
-    weighted = root @ jacobian
+    diagonal = np.diag(weights)
+    if np.count_nonzero(weights) == np.count_nonzero(diagonal):  # DWLS: its root needs no factoring
+        root = np.sqrt(diagonal)
+        weighted, rooted = root[:, None] * jacobian, V * np.outer(root, root)
+    else:
+        full = linalg.cholesky(weights, lower=False)
+        weighted, rooted = full @ jacobian, full @ V @ full.T
     scale = np.sqrt(np.sum(weighted**2, axis=0))
     if np.any(scale == 0):
         return None
@@ -73,11 +80,23 @@ def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
     singular = np.linalg.svd(r, compute_uv=False)
     if singular[-1] <= RANK_RTOL * singular[0]:
         return None
-    # theta moves with the moments by (D'WD)^-1 D'W = R^-1 Q' root, in scaled parameters.
-    influence = linalg.solve_triangular(r, q.T @ root) / scale[:, None]
-    out = influence @ V @ influence.T
+    # theta moves with the moments, these scaled by W's root, by (D'WD)^-1 D' root' = R^-1 Q', in scaled parameters.
+    influence = linalg.lapack.dtrtrs(r, np.ascontiguousarray(q.T), lower=0)[0] / scale[:, None]
+    out = influence @ rooted @ influence.T
     covariance: Floats = (out + out.T) / 2.0
     return covariance
+
+
+def restricted_sandwich(jacobian: Floats, weights: Floats, V: Floats, free_directions: Floats) -> Floats | None:
+    """Return the sampling covariance (q, q) of estimates that can only move along ``free_directions`` (q, r), a basis.
+
+    The constraints take out the other directions: theta moves as N phi, and cov(theta) = N cov(phi) N' [Savalei & Rosseel 2022,
+    Struct Equ Modeling 29:163; the sandwich of the reduced parameters]. None where the Jacobian along N loses rank.
+    """
+    if free_directions.shape[1] == jacobian.shape[1]:
+        return sandwich(jacobian, weights, V)
+    inner = sandwich(jacobian @ free_directions, weights, V)
+    return None if inner is None else free_directions @ inner @ free_directions.T
 
 
 def quadratic_form(residual: Floats, V: Floats) -> float:
@@ -86,9 +105,15 @@ def quadratic_form(residual: Floats, V: Floats) -> float:
     With residual = s - sigma this is the model chi-square of GenomicSEM, which takes V^-1 from V's eigenvectors; the
     Cholesky factor gives the same number.
     """
+    return quadratic_forms(residual[None, :], V)[0]
+
+
+def quadratic_forms(residuals: Floats, V: Floats) -> tuple[float, ...]:
+    """:func:`quadratic_form` of each row of ``residuals`` (n, k*), V factored once."""
     root = np.sqrt(np.diag(V))
-    half = linalg.solve_triangular(linalg.cholesky(V / np.outer(root, root), lower=True), residual / root, lower=True)
-    return float(half @ half)
+    factor = linalg.cholesky(V / np.outer(root, root), lower=True)
+    half, _ = linalg.lapack.dtrtrs(factor, (residuals / root).T, lower=1)
+    return tuple(float(x) for x in np.sum(half**2, axis=0))
 
 
 def check_identified(model: Model, S: Floats, theta: Floats) -> None:
@@ -104,8 +129,8 @@ def check_identified(model: Model, S: Floats, theta: Floats) -> None:
     """
     if model.df < 0:
         raise ModelError(
-            f"the model has {model.n_free} free parameters but {model.k} traits give only {model.n_moments} moments "
-            f"(df = {model.df})",
+            f"the model has {model.n_estimated} free parameters but {model.k} traits give only {model.n_moments} moments "
+            f"(df = {model.df})" + _small_factors(model),
             remedy="fix or equate parameters, or add traits",
         )
     if model.n_free == 0:
@@ -115,19 +140,39 @@ def check_identified(model: Model, S: Floats, theta: Floats) -> None:
     generic = theta * shake + 0.05 * np.where(theta == 0, _unit(model, S), 0.0) * shake
     rows, columns = vech_indices(model.k)
     sd = np.sqrt(np.diag(S))
-    jacobian = model.jacobian(generic) / (sd[rows] * sd[columns])[:, None]
+    unit = _unit(model, S)
+    directions = model.restrictions.null_space(generic)
+    directions = null_space_basis(directions / unit[:, None]) if directions.shape[1] < model.n_free else np.eye(model.n_free)
+    jacobian = (model.jacobian(generic) * unit) @ directions / (sd[rows] * sd[columns])[:, None]
     length = np.sqrt(np.sum(jacobian**2, axis=0))
-    dead = length <= RANK_RTOL * float(np.max(length))
-    _, singular, right = np.linalg.svd(jacobian / np.where(dead, 1.0, length))
-    null = right[singular <= RANK_RTOL * singular[0]]
-    if null.size == 0 and not dead.any():
+    dead = length <= RANK_RTOL * float(np.max(length, initial=0.0))
+    scaled = jacobian / np.where(dead, 1.0, length)
+    singular = np.linalg.svd(scaled, compute_uv=False)
+    rank = int(np.sum(singular > RANK_RTOL * singular[0]))
+    if rank == jacobian.shape[1]:
         return
-    involved = dead | (np.max(np.abs(null), axis=0, initial=0.0) > 1e-6)
-    names = [n for n, bad in zip(model.free_names, involved, strict=True) if bad]
+    right = np.linalg.svd(scaled)[2]
+    null = right[rank:] / np.where(dead, 1.0, length)
+    moved = np.max(np.abs(null @ directions.T) / np.max(np.abs(null @ directions.T), axis=1, keepdims=True), axis=0)
+    names = [n for n, m in zip(model.free_names, moved, strict=True) if m > 1e-6]
     raise ModelError(
-        f"the model is not identified: {len(null)} combination(s) of these parameters change no moment: {', '.join(names)}",
-        remedy="fix one of them (a loading or a factor variance at 1), or equate some",
+        f"the model is not identified: {len(null)} combination(s) of these parameters change no moment: {', '.join(names)}"
+        + _small_factors(model),
+        remedy="fix one of them (a loading or a factor variance at 1), or equate some; a factor needs three traits unless "
+               "constraints or its relations to others identify it",
     )
+
+
+def null_space_basis(directions: Floats) -> Floats:
+    """Orthonormal basis of the space that the columns of ``directions`` (q, r) span."""
+    return np.asarray(np.linalg.qr(directions)[0])
+
+
+def _small_factors(model: Model) -> str:
+    """Name the factors with fewer than three indicators."""
+    counts = {f: sum(p.op == "=~" and p.lhs == f and p.fixed != 0 for p in model.paths) for f in model.latent}
+    small = [f"{f} has {n}" for f, n in counts.items() if n < MIN_INDICATORS]
+    return f" (fewer than {MIN_INDICATORS} indicators: {', '.join(small)})" if small else ""
 
 
 def _unit(model: Model, S: Floats) -> Floats:

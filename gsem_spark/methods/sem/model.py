@@ -7,16 +7,21 @@ the selection of the first rows [McArdle & McDonald 1984, Br J Math Stat Psychol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ModelError
 from gsem_spark.methods.ldsc.covstruct import vech_indices
+from gsem_spark.methods.sem import expressions as ex
+from gsem_spark.methods.sem.constraints import Constraint, Defined, Function, Restrictions
+from gsem_spark.methods.sem.model_checks import cell_key, check_labels, check_no_circle, check_path
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -37,6 +42,8 @@ class Path:
         Free parameters with the same label are one parameter.
     start
         Where the estimation of a free parameter starts; None leaves it to :mod:`gsem_spark.methods.sem.starts`.
+    constant
+        Label of a fixed parameter: what constraints and defined parameters call its value.
     """
 
     lhs: str
@@ -45,6 +52,7 @@ class Path:
     fixed: float | None = None
     label: str | None = None
     start: float | None = None
+    constant: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,7 +65,37 @@ class Path:
         modifier = f"{self.fixed:.17g}*" if self.fixed is not None else f"{self.label}*" if self.label else ""
         if self.op == "=~" and not modifier:
             modifier = "NA*"
-        return f"{self.lhs} {self.op} {modifier}{self.rhs}"
+        term = f"{modifier}{self.rhs}"
+        if self.op == "=~" and self.label:
+            term = f"NA*{self.rhs} + {term}"
+        if self.constant:
+            term += f" + {self.constant}*{self.rhs}"
+        return f"{self.lhs} {self.op} {term}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The free paths: place in theta, row and column in their matrix, whether that is A, whether a variance.
+
+    ``distinct`` says that every free path is its own parameter, in theta's order.
+    """
+
+    place: Ints
+    row: Ints
+    column: Ints
+    directed: NDArray[np.bool_]
+    variance: NDArray[np.bool_]
+    distinct: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """The matrices at one theta, all (m, m): A, P, B = (I - A)^-1 and D = B P B', the covariances of all variables."""
+
+    a: Floats
+    p: Floats
+    b: Floats
+    d: Floats
 
 
 @dataclass(frozen=True)
@@ -72,20 +110,26 @@ class Model:
         Names of the latent variables.
     paths
         All arrows with a parameter. A cell without a path is fixed at zero, variances included.
+    constraints
+        Equalities and inequalities between labelled parameters.
+    defined
+        Parameters that are functions of labelled ones, and of each other.
 
     Raises
     ------
     ModelError
-        When a name is repeated or unknown, a path is given twice, a variable points at itself, or a label stands on a fixed
-        path.
+        When a name is repeated or unknown, a path is given twice, a variable points at itself or, over others, back at itself,
+        a label stands on a fixed path, or a constraint or definition uses a label that no path has.
     """
 
     observed: tuple[str, ...]
     latent: tuple[str, ...]
     paths: tuple[Path, ...]
+    constraints: tuple[Constraint, ...] = ()
+    defined: tuple[Defined, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("observed", "latent", "paths"):
+        for name in ("observed", "latent", "paths", "constraints", "defined"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         names = self.variables
         if not self.observed:
@@ -95,11 +139,13 @@ class Model:
             raise ModelError(f"variable names repeat: {', '.join(repeated)}", remedy="give factors names that no trait has")
         seen: set[tuple[str, str, str]] = set()
         for path in self.paths:
-            _check_path(path, names)
-            key = _cell_key(path)
+            check_path(path, names)
+            key = cell_key(path)
             if key in seen:
                 raise ModelError(f"the path {path.name} is given twice", remedy="keep one of them")
             seen.add(key)
+        check_no_circle(self.paths)
+        check_labels(self)
 
     # --- names and sizes -------------------------------------------------------------------------------------------
     @cached_property
@@ -124,8 +170,13 @@ class Model:
 
     @property
     def df(self) -> int:
-        """Degrees of freedom, k* - q; negative when there are more parameters than moments."""
-        return self.n_moments - self.n_free
+        """Degrees of freedom, k* - q plus the independent equality constraints; negative with too many parameters."""
+        return self.n_moments - self.n_estimated
+
+    @property
+    def n_estimated(self) -> int:
+        """Number of parameters that can move on their own: q less the independent equality constraints."""
+        return self.n_free - self.restrictions.n_equalities
 
     @cached_property
     def path_index(self) -> Ints:
@@ -154,10 +205,56 @@ class Model:
                 names.setdefault(i, path.name)
         return tuple(names[i] for i in range(len(names)))
 
+    @cached_property
+    def label_index(self) -> dict[str, int]:
+        """Place in theta of every label of free parameters."""
+        pairs = zip(self.paths, self.path_index.tolist(), strict=True)
+        return {p.label: i for p, i in pairs if p.label is not None}
+
+    @cached_property
+    def constants(self) -> dict[str, float]:
+        """Value of every label of fixed parameters."""
+        return {p.constant: p.fixed for p in self.paths if p.constant is not None and p.fixed is not None}
+
+    @cached_property
+    def restrictions(self) -> Restrictions:
+        """The constraints as functions of theta."""
+        slacks = [(c, self._function(c.slack)) for c in self.constraints]
+        return Restrictions(
+            self.n_free,
+            tuple(f for c, f in slacks if c.is_equality), tuple(f for c, f in slacks if not c.is_equality),
+            tuple(c.text for c in self.constraints if c.is_equality),
+            tuple(c.text for c in self.constraints if not c.is_equality),
+        )
+
+    @cached_property
+    def defined_functions(self) -> tuple[Function, ...]:
+        """The defined parameters as functions of the path values (paths,), in the order of ``defined``.
+
+        A label that several paths share stands for the first of them, which matters only where their values differ: when the
+        path values are standardised.
+        """
+        places: dict[str, int] = {}
+        for i, path in enumerate(self.paths):
+            name = path.constant if path.fixed is not None else path.label
+            if name is not None:
+                places.setdefault(name, i)
+        return tuple(Function(self._spelt_out(d.expression), places, len(self.paths)) for d in self.defined)
+
+    def _function(self, expression: ex.Expression) -> Function:
+        by: dict[str, ex.Expression] = {name: ex.Number(value) for name, value in self.constants.items()}
+        return Function(ex.substitute(self._spelt_out(expression), by), self.label_index, self.n_free)
+
+    def _spelt_out(self, expression: ex.Expression) -> ex.Expression:
+        definitions = {d.name: d.expression for d in self.defined}
+        for _ in definitions:  # definitions may use each other; there is no circle among them
+            expression = ex.substitute(expression, definitions)
+        return expression
+
     @property
     def syntax(self) -> str:
         """The model in lavaan syntax, one path a line."""
-        return "\n".join(path.syntax for path in self.paths)
+        return "\n".join([*(p.syntax for p in self.paths), *(c.text for c in self.constraints), *(d.text for d in self.defined)])
 
     @cached_property
     def fixed_values(self) -> Floats:
@@ -182,6 +279,30 @@ class Model:
             directed.append(path.op != "~~")
         return np.array(rows, np.intp), np.array(columns, np.intp), np.array(directed, bool)
 
+    @cached_property
+    def depth(self) -> int:
+        """Arrows in the longest chain of one-headed arrows: A ** (depth + 1) = 0."""
+        rows, columns, directed = self.cells
+        there = directed & (self.fixed_values != 0)
+        m = len(self.variables)
+        reach = np.zeros((m, m), dtype=np.int64)
+        reach[rows[there], columns[there]] = 1
+        power, length = reach, 0
+        while power.any():
+            power, length = np.minimum(power @ reach, 1), length + 1
+        return length
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the free parameters stand, as index arrays."""
+        rows, columns, directed = self.cells
+        free = np.flatnonzero(self.path_index >= 0)
+        return Layout(
+            place=self.path_index[free], row=rows[free], column=columns[free], directed=directed[free],
+            variance=~directed[free] & (rows[free] == columns[free]),
+            distinct=bool(np.array_equal(self.path_index[free], np.arange(self.n_free))),
+        )
+
     def matrices(self, theta: ArrayLike) -> tuple[Floats, Floats]:
         """Return A and P, each (m, m), at the parameter values theta (q,)."""
         values = self.path_values(theta)
@@ -195,16 +316,27 @@ class Model:
 
     def path_values(self, theta: ArrayLike) -> Floats:
         """(paths,) value of every path at theta, fixed ones included."""
-        t = np.append(np.asarray(theta, dtype=np.float64), np.nan)
-        if t.size != self.n_free + 1:
-            raise ModelError(f"theta has {t.size - 1} values, the model has {self.n_free} free parameters")
-        return np.where(self.path_index >= 0, t[self.path_index], self.fixed_values)
+        t = np.asarray(theta, dtype=np.float64)
+        if t.size != self.n_free:
+            raise ModelError(f"theta has {t.size} values, the model has {self.n_free} free parameters")
+        out = self.fixed_values.copy()
+        free = self.path_index >= 0
+        out[free] = t[self.path_index[free]]
+        return out
+
+    def state(self, theta: ArrayLike) -> State:
+        """All matrices at theta, from which moments and derivatives follow."""
+        a, p = self.matrices(theta)
+        b = np.eye(a.shape[0]) + a
+        power = a
+        for _ in range(self.depth - 1):  # (I - A)^-1 is the sum of A's powers, of which few are not zero
+            power = power @ a
+            b += power
+        return State(a, p, b, b @ p @ b.T)
 
     def covariance(self, theta: ArrayLike) -> Floats:
         """(m, m) implied covariances of all variables, observed first, then latent."""
-        a, p = self.matrices(theta)
-        b = np.linalg.solve(np.eye(a.shape[0]) - a, np.eye(a.shape[0]))
-        return b @ p @ b.T
+        return self.state(theta).d
 
     def implied(self, theta: ArrayLike) -> Floats:
         """(k, k) implied covariances of the observed variables."""
@@ -222,25 +354,51 @@ class Model:
         With G = F B and C = B P B' F': d Sigma / d A[i, j] = G[:, i] C[j, :] + its transpose; d Sigma / d P[i, j] =
         G[:, i] G[:, j]' + its transpose off the diagonal.
         """
-        a, p = self.matrices(theta)
-        b = np.linalg.solve(np.eye(a.shape[0]) - a, np.eye(a.shape[0]))
-        g, c = b[: self.k], (b @ p @ b.T)[:, : self.k]
-        rows, columns, directed = self.cells
-        free = self.path_index >= 0
-        left = g[:, rows[free]].T
-        right = np.where(directed[free, None], c[columns[free]], g[:, columns[free]].T)
+        return self.state_derivatives(self.state(theta), self.k)
+
+    def covariance_derivatives(self, theta: ArrayLike) -> Floats:
+        """(q, m, m) derivatives of :meth:`covariance`, all variables, by each free parameter."""
+        return self.state_derivatives(self.state(theta), len(self.variables))
+
+    def state_derivatives(self, at: State, n: int) -> Floats:
+        """(q, n, n) derivatives of the covariances of the first n variables."""
+        left, right = self._arms(at, n)
         product = left[:, :, None] * right[:, None, :]
-        symmetric = product + product.transpose(0, 2, 1)
-        variance = ~directed[free] & (rows[free] == columns[free])
-        symmetric[variance] = product[variance]
-        out = np.zeros((self.n_free, self.k, self.k))
-        np.add.at(out, self.path_index[free], symmetric)
+        return self._gathered(product + product.transpose(0, 2, 1))
+
+    def _arms(self, at: State, n: int) -> tuple[Floats, Floats]:
+        """Both (free paths, n): what a path's derivative is the symmetric product of."""
+        where = self.layout
+        left = at.b[:n, where.row].T
+        right = np.where(where.directed[:, None], at.d[where.column, :n], at.b[:n, where.column].T)
+        return np.where(where.variance[:, None], 0.5 * left, left), right
+
+    def _gathered(self, by_path: Floats) -> Floats:
+        """Sum the derivatives of the paths that are one parameter."""
+        where = self.layout
+        if where.distinct:
+            return by_path
+        out = np.zeros((self.n_free, *by_path.shape[1:]))
+        np.add.at(out, where.place, by_path)
+        return out
+
+    def value_derivatives(self) -> Floats:
+        """(paths, q) derivatives of :meth:`path_values` by theta: ones and zeros."""
+        out = np.zeros((len(self.paths), self.n_free))
+        free = np.flatnonzero(self.path_index >= 0)
+        out[free, self.path_index[free]] = 1.0
         return out
 
     def jacobian(self, theta: ArrayLike) -> Floats:
         """(k*, q) derivatives of the implied covariances (vech order) by the free parameters."""
+        return self.state_jacobian(self.state(theta))
+
+    def state_jacobian(self, at: State) -> Floats:
+        """:meth:`jacobian` at a state."""
         rows, columns = self.moments
-        return np.ascontiguousarray(self.jacobian_matrices(theta)[:, rows, columns].T)
+        left, right = self._arms(at, self.k)
+        by_path = left[:, rows] * right[:, columns] + left[:, columns] * right[:, rows]
+        return np.ascontiguousarray(self._gathered(by_path).T)
 
     def curvature(self, theta: ArrayLike, weight: Floats) -> Floats:
         """(q, q) second derivatives of tr(M Sigma(theta)) for a symmetric matrix M (k, k) that does not vary.
@@ -250,55 +408,74 @@ class Model:
         With Q = F'MF, D = B P B', E = B'QB, T = D Q B: the pair A[i, j], A[p, q] gives 2 (B[j, p] T[q, i] + B[q, i] T[j, p] +
         D[j, q] E[p, i]); the pair A[i, j], P[p, q] gives 2 (B[j, p] E[q, i] + B[j, q] E[p, i]), halved for p = q; P, P gives 0.
         """
-        a, p = self.matrices(theta)
-        m = a.shape[0]
-        b = np.linalg.solve(np.eye(m) - a, np.eye(m))
-        d = b @ p @ b.T
-        q = np.zeros((m, m))
-        q[: self.k, : self.k] = weight
-        e, t = b.T @ q @ b, d @ q @ b
-        rows, columns, directed = self.cells
-        free = self.path_index >= 0
-        one, two = np.flatnonzero(free & directed), np.flatnonzero(free & ~directed)
-        i, j = rows[one][:, None], columns[one][:, None]
-        out = np.zeros((self.n_free, self.n_free))
-        to, source = rows[one][None, :], columns[one][None, :]
-        both = 2.0 * (b[j, to] * t[source, i] + b[source, i] * t[j, to] + d[j, source] * e[to, i])
-        np.add.at(out, (self.path_index[one][:, None], self.path_index[one][None, :]), both)
-        r, c = rows[two][None, :], columns[two][None, :]
+        return self.state_curvature(self.state(theta), weight)
+
+    def state_curvature(self, at: State, weight: Floats) -> Floats:
+        """:meth:`curvature` at a state."""
+        b, d, where = at.b, at.d, self.layout
+        above = b[: self.k]
+        pulled = weight @ above
+        e, t = above.T @ pulled, d[:, : self.k] @ pulled
+        one, two = np.flatnonzero(where.directed), np.flatnonzero(~where.directed)
+        i, j = where.row[one][:, None], where.column[one][:, None]
+        to, source = i.T, j.T
+        r, c = where.row[two][None, :], where.column[two][None, :]
+        n = where.place.size
+        by_path = np.zeros((n, n))
+        by_path[np.ix_(one, one)] = 2.0 * (b[j, to] * t[source, i] + b[source, i] * t[j, to] + d[j, source] * e[to, i])
         mixed = 2.0 * (b[j, r] * e[c, i] + b[j, c] * e[r, i]) * np.where(r == c, 0.5, 1.0)
-        np.add.at(out, (self.path_index[one][:, None], self.path_index[two][None, :]), mixed)
-        np.add.at(out, (self.path_index[two][:, None], self.path_index[one][None, :]), mixed.T)
-        return out
+        by_path[np.ix_(one, two)] = mixed
+        by_path[np.ix_(two, one)] = mixed.T
+        return by_path if where.distinct else self._gathered(self._gathered(by_path).T)
+
+    # --- as text and tables ------------------------------------------------------------------------------------------
+    @classmethod
+    def parse(cls, text: str, *, std_lv: bool = False, traits: Sequence[str] | None = None) -> Model:
+        """Read a model in lavaan syntax; see :func:`gsem_spark.methods.sem.partable.parse_model`."""
+        from gsem_spark.methods.sem.partable import parse_model
+
+        return parse_model(text, std_lv=std_lv, traits=traits).model
+
+    def table(self) -> pd.DataFrame:
+        """The parameter table as lavaan shows it.
+
+        Returns
+        -------
+        DataFrame
+            ``lhs op rhs free label ustart``: one row a path, numbered in ``free`` where it is estimated (equal ones each have
+            a number, and a row ``.p1. == .p2.`` after the paths); then the constraints and the defined parameters.
+        """
+        free = np.cumsum(self.path_index >= 0) * (self.path_index >= 0)
+        rows: list[tuple[str, str, str, int, str, float]] = [
+            (p.lhs, p.op, p.rhs, int(n), p.label or p.constant or "",
+             p.fixed if p.fixed is not None else math.nan if p.start is None else p.start)
+            for p, n in zip(self.paths, free, strict=True)
+        ]
+        first: dict[str, int] = {}
+        for n, path in enumerate(self.paths, 1):
+            if path.label is not None and first.setdefault(path.label, n) != n:
+                rows.append((f".p{first[path.label]}.", "==", f".p{n}.", 0, "", math.nan))
+        rows += [(ex.to_text(c.lhs), c.relation, ex.to_text(c.rhs), 0, "", math.nan) for c in self.constraints]
+        rows += [(d.name, ":=", ex.to_text(d.expression), 0, d.name, math.nan) for d in self.defined]
+        return pd.DataFrame(rows, columns=["lhs", "op", "rhs", "free", "label", "ustart"])
 
     # --- as plain data -----------------------------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and mappings that :meth:`from_dict` reads back."""
-        return {"observed": list(self.observed), "latent": list(self.latent), "paths": [asdict(p) for p in self.paths]}
+        return {
+            "observed": list(self.observed), "latent": list(self.latent), "paths": [asdict(p) for p in self.paths],
+            "constraints": [c.to_data() for c in self.constraints],
+            "defined": [[d.name, ex.to_data(d.expression)] for d in self.defined],
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
-        return cls(tuple(data["observed"]), tuple(data["latent"]), tuple(Path(**p) for p in data["paths"]))
-
-
-def _check_path(path: Path, names: Sequence[str]) -> None:
-    unknown = [n for n in (path.lhs, path.rhs) if n not in names]
-    if unknown:
-        raise ModelError(f"the path {path.name} has an unknown variable {unknown[0]!r}; there are {', '.join(names)}")
-    if path.op not in ("=~", "~", "~~"):
-        raise ModelError(f"the path {path.name} has no known operator; use =~, ~ or ~~")
-    if path.op != "~~" and path.lhs == path.rhs:
-        raise ModelError(f"the path {path.name} leads from a variable to itself")
-    if path.fixed is not None and path.label is not None:
-        raise ModelError(f"the path {path.name} is fixed at {path.fixed:g} and has the label {path.label!r}",
-                         remedy="keep either the value or the label")
-
-
-def _cell_key(path: Path) -> tuple[str, str, str]:
-    if path.op == "~~":
-        return ("~~", *sorted((path.lhs, path.rhs)))  # type: ignore[return-value]
-    return ("~", path.rhs, path.lhs) if path.op == "=~" else ("~", path.lhs, path.rhs)
+        return cls(
+            tuple(data["observed"]), tuple(data["latent"]), tuple(Path(**p) for p in data["paths"]),
+            tuple(Constraint.from_data(c) for c in data.get("constraints", ())),
+            tuple(Defined(name, ex.from_data(e)) for name, e in data.get("defined", ())),
+        )
 
 
 def factor_model(indicators: Mapping[str, Sequence[str]], extra: Iterable[Path] = (), *, observed: Sequence[str]) -> Model:
@@ -315,6 +492,6 @@ def factor_model(indicators: Mapping[str, Sequence[str]], extra: Iterable[Path] 
     """
     default = [Path(f, "=~", x) for f, xs in indicators.items() for x in xs]
     default += [Path(x, "~~", x) for x in observed] + [Path(f, "~~", f, fixed=1.0) for f in indicators]
-    given = {_cell_key(p): p for p in extra}
-    paths = [given.pop(_cell_key(p), p) for p in default]
+    given = {cell_key(p): p for p in extra}
+    paths = [given.pop(cell_key(p), p) for p in default]
     return Model(tuple(observed), tuple(indicators), (*paths, *given.values()))

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gsem_spark.methods.sem.constraints import MET_TOLERANCE
 from gsem_spark.methods.sem.model import Model
 
 Floats = NDArray[np.float64]
@@ -131,4 +132,25 @@ def _turned(model: Model, theta: Floats, factor: str) -> Floats | None:
         return None
     out = theta.copy()
     out[sorted(mine)] *= -1.0
+    limits = model.restrictions
+    return None if limits.violation(out) > limits.violation(theta) + MET_TOLERANCE else out
+
+
+def rescaled(model: Model, theta: Floats, S: Floats) -> Floats:
+    """Return the solution (q,) on S as one on the correlations of S: exact where the model is scale-free, a start where not.
+
+    Observed variables are divided by their standard deviations; a factor with a fixed loading follows its marker.
+    """
+    scale = dict(zip(model.observed, np.sqrt(np.diag(S)), strict=True))
+    markers = [p for p in model.paths if p.op == "=~" and p.fixed is not None and p.fixed != 0]
+    for _ in model.latent:  # a factor of factors follows one that follows its own marker
+        for path in markers:
+            if path.lhs not in scale and path.rhs in scale:
+                scale[path.lhs] = scale[path.rhs]
+    out = theta.copy()
+    for path, i in zip(model.paths, model.path_index.tolist(), strict=True):
+        if i < 0:
+            continue
+        lhs, rhs = scale.get(path.lhs, 1.0), scale.get(path.rhs, 1.0)
+        out[i] = theta[i] * {"=~": lhs / rhs, "~": rhs / lhs, "~~": 1.0 / (lhs * rhs)}[path.op]
     return out
