@@ -23,6 +23,15 @@ _PUBLIC = {
     "CovStruct": "gsem_spark.methods.ldsc.covstruct",
     "common_factor": "gsem_spark.steps.fit",
     "Fit": "gsem_spark.methods.sem.fit",
+    "user_model": "gsem_spark.methods.sem",
+    "modification_indices": "gsem_spark.methods.sem",
+    "what_if": "gsem_spark.methods.sem",
+    "compare": "gsem_spark.methods.sem",
+    "nested_test": "gsem_spark.methods.sem",
+    "residual_test": "gsem_spark.methods.sem",
+    "local_srmd": "gsem_spark.methods.sem",
+    "structure_from_frames": "gsem_spark.methods.sem",
+    "Model": "gsem_spark.methods.sem",
     "esem": "gsem_spark.methods.sem.esem",
     "parallel_analysis": "gsem_spark.methods.sem.parallel",
     "write_model": "gsem_spark.methods.sem.write_model",
@@ -36,23 +45,30 @@ _PUBLIC = {
     "draw": "gsem_spark.report.path_diagram",
     "common_factor_gwas": "gsem_spark.steps.gwas",
     "Run": "gsem_spark.steps.gwas",
+    "mtag": "gsem_spark.steps.mtag",
+    "MtagRun": "gsem_spark.steps.mtag",
+    "max_fdr": "gsem_spark.steps.mtag_fdr",
     "simulate": "gsem_spark.steps.simulate",
     "report": "gsem_spark.steps.report",
     "run_study": "gsem_spark.study",
     "GsemError": "gsem_spark.errors",
 }
-_MODULES = {
-    "methods": ("gsem_spark.methods.sumstats", "gsem_spark.methods.ldsc", "gsem_spark.methods.sem", "gsem_spark.methods.gwas",
-                "gsem_spark.methods.mtag", "gsem_spark.methods.reconcile", "gsem_spark.methods.simulation"),
-}
-
-__all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604 - names of the two tables above
+__all__ = ["__version__", *_PUBLIC, "methods"]  # noqa: PLE0604 - names of the table above
 
 if TYPE_CHECKING:
     from gsem_spark import methods as methods
     from gsem_spark.catalog.workspace import Workspace as Workspace
     from gsem_spark.errors import GsemError as GsemError
     from gsem_spark.methods.ldsc.covstruct import CovStruct as CovStruct
+    from gsem_spark.methods.sem import Model as Model
+    from gsem_spark.methods.sem import compare as compare
+    from gsem_spark.methods.sem import local_srmd as local_srmd
+    from gsem_spark.methods.sem import modification_indices as modification_indices
+    from gsem_spark.methods.sem import nested_test as nested_test
+    from gsem_spark.methods.sem import residual_test as residual_test
+    from gsem_spark.methods.sem import structure_from_frames as structure_from_frames
+    from gsem_spark.methods.sem import user_model as user_model
+    from gsem_spark.methods.sem import what_if as what_if
     from gsem_spark.methods.sem.esem import esem as esem
     from gsem_spark.methods.sem.fit import Fit as Fit
     from gsem_spark.methods.sem.genetic_correlations import index_s as index_s
@@ -71,6 +87,9 @@ if TYPE_CHECKING:
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
     from gsem_spark.steps.ingest import munge as munge
     from gsem_spark.steps.ldsc import ldsc as ldsc
+    from gsem_spark.steps.mtag import MtagRun as MtagRun
+    from gsem_spark.steps.mtag import mtag as mtag
+    from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
     from gsem_spark.steps.references import load_references as load_references
     from gsem_spark.steps.report import report as report
     from gsem_spark.steps.simulate import simulate as simulate
@@ -81,10 +100,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    elif name in _MODULES:
-        for module in _MODULES[name]:
-            importlib.import_module(module)
-        value = importlib.import_module(f"gsem_spark.{name}")
+    elif name == "methods":
+        value = importlib.import_module("gsem_spark.methods")
     else:
         raise AttributeError(f"module 'gsem_spark' has no attribute {name!r}")
     globals()[name] = value

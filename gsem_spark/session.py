@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gsem_spark.class_archive import archive_option
 from gsem_spark.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def start_session(
     managed = _is_submitted()
     if managed:  # spark-submit has set the cluster up: take its settings, add only what an application may choose
         settings = dict(conf or {})
-    elif delta:
-        settings = {**settings, **_delta_settings(settings)}
+    else:
+        settings = {**settings, **(_delta_settings(settings) if delta else {})}
+        settings = {**settings, **_class_archive(settings)}
     _prepare_environment()
     builder = session_class.builder.appName(app_name)
     for key, value in settings.items():
@@ -194,12 +196,22 @@ def _delta_settings(settings: Mapping[str, str]) -> dict[str, str]:
     jars = sorted(Path(folder).glob("io.delta_*.jar")) if folder else delta_jars()
     if not jars:
         raise StorageError("GSEM_SPARK_JARS holds no io.delta_*.jar", where=str(folder), remedy=_PARQUET_REMEDY)
-    given = [settings["spark.jars"]] if settings.get("spark.jars") else []
+    given = [settings["spark.driver.extraClassPath"]] if settings.get("spark.driver.extraClassPath") else []
     return {
-        "spark.jars": ",".join([*given, *map(str, jars)]),
+        "spark.driver.extraClassPath": os.pathsep.join([*given, *map(str, jars)]),  # in local mode the driver is the executor
         "spark.sql.extensions": DELTA_EXTENSION,
         "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
     }
+
+
+def _class_archive(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings with which a local session's JVM starts from an archive of its classes, or writes one."""
+    if not settings.get("spark.master", "local").startswith("local"):
+        return {}
+    spark = importlib.metadata.version("pyspark")
+    option = archive_option(cache_folder(), f"{spark}|{settings.get('spark.driver.extraClassPath', '')}")
+    given = settings.get("spark.driver.extraJavaOptions", "")
+    return {"spark.driver.extraJavaOptions": f"{given} {option}".strip()} if option else {}
 
 
 def _resolve_delta_jars(scratch: Path) -> list[Path]:

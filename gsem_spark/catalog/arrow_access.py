@@ -7,9 +7,11 @@ elsewhere (object stores, HDFS, catalogs) the same calls go through Spark's read
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -28,7 +30,8 @@ Where = Mapping[str, PartitionValue | Collection[PartitionValue]]
 """Column → the value, or the values, that rows must have."""
 Batches = Iterable[pa.RecordBatch]
 PartFunction = Callable[[Batches], Iterable[Part]]
-_WRITTEN: Final = "files string"
+StageFunction = Callable[[Batches], Iterable[tuple[str, Part] | bytes]]
+_STAGED: Final = "table string, packed binary"
 
 
 @dataclass(frozen=True)
@@ -123,24 +126,119 @@ def write_parts(
     """
     if not store.direct:
         return _through_spark(store, schema, frame, function, scopes, metadata)
-    staging = store.staging(schema)
-    folder = staging.folder
+    name = schema.name
+    staged = stage(store, [schema], frame, lambda batches: ((name, part) for part in function(batches)))
+    try:
+        return staged.commit(name, scopes, metadata)
+    finally:
+        staged.clear()
+
+
+@dataclass
+class Staged:
+    """What a job made for several tables: nothing of it is visible until it is committed, table by table."""
+
+    notes: list[bytes]
+    _commit: Callable[[str, list[Scope] | None, str], Counter[tuple[PartitionValue, ...]]]
+    _clear: Callable[[], None]
+
+    def commit(self, table: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
+        """Commit a table's rows in place of the scopes'; rows by partition values."""
+        return self._commit(table, scopes, metadata)
+
+    def clear(self) -> None:
+        """Clear away what was not committed."""
+        self._clear()
+
+
+def stage(store: Store, schemas: Sequence[TableSchema], frame: DataFrame, function: StageFunction) -> Staged:
+    """Run a job that makes parts of several tables, and notes for the driver, in one pass over a frame.
+
+    Parameters
+    ----------
+    store, frame
+        Where the tables are; what the function is given, task by task.
+    schemas
+        The tables.
+    function
+        Arrow batches → (table name, part) pairs, and bytes, which come to the driver as notes.
+    """
+    return _staged_files(store, schemas, frame, function) if store.direct else _staged_rows(store, schemas, frame, function)
+
+
+def _staged_files(store: Store, schemas: Sequence[TableSchema], frame: DataFrame, function: StageFunction) -> Staged:
+    by_name = {schema.name: schema for schema in schemas}
+    places = {name: store.staging(schema) for name, schema in by_name.items()}
+    folders = {name: place.folder for name, place in places.items()}
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
-        writer = PartWriter(folder, schema)
-        for part in function(batches):
-            if part.rows.num_rows:
-                writer.add(part)
-        files = [{**file.__dict__, "values": dict(file.values)} for file in writer.close()]
-        yield pa.RecordBatch.from_arrays([pa.array([json.dumps(files)])], names=["files"])
+        writers = {name: PartWriter(folders[name], by_name[name]) for name in by_name}
+        for made in function(batches):
+            if isinstance(made, bytes):
+                yield _staged_batch("", made)
+            elif made[1].rows.num_rows:
+                writers[made[0]].add(made[1])
+        for name, writer in writers.items():
+            files = [{**file.__dict__, "values": dict(file.values)} for file in writer.close()]
+            yield _staged_batch(name, json.dumps(files).encode())
 
-    written = [PartFile(**f) for row in frame.mapInArrow(write, _WRITTEN).collect() for f in json.loads(row["files"])]
-    ordered = sorted(written, key=lambda f: (str(f.values), f.path))
-    store.add_files(schema, staging, ordered, scopes, metadata)
-    counts: Counter[tuple[PartitionValue, ...]] = Counter()
-    for file in ordered:
-        counts[tuple(file.values[name] for name in schema.partitions)] += file.rows
-    return counts
+    notes: list[bytes] = []
+    files: dict[str, list[PartFile]] = {name: [] for name in by_name}
+    for row in frame.mapInArrow(write, _STAGED).collect():
+        if row["table"]:
+            files[row["table"]] += [PartFile(**f) for f in json.loads(bytes(row["packed"]))]
+        else:
+            notes.append(bytes(row["packed"]))
+
+    def commit(name: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
+        ordered = sorted(files[name], key=lambda f: (str(f.values), f.path))
+        store.add_files(by_name[name], places[name], ordered, scopes, metadata)
+        del files[name]
+        counts: Counter[tuple[PartitionValue, ...]] = Counter()
+        for file in ordered:
+            counts[tuple(file.values[p] for p in by_name[name].partitions)] += file.rows
+        return counts
+
+    def clear() -> None:
+        for name, left in files.items():
+            for file in left:
+                Path(folders[name], file.path).unlink(missing_ok=True)
+
+    return Staged(notes, commit, clear)
+
+
+def _staged_rows(store: Store, schemas: Sequence[TableSchema], frame: DataFrame, function: StageFunction) -> Staged:
+    """The same where Spark has to write: parts are kept packed until their table is committed."""
+    from pyspark import StorageLevel
+
+    by_name = {schema.name: schema for schema in schemas}
+
+    def pack(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for made in function(batches):
+            if isinstance(made, bytes):
+                yield _staged_batch("", made)
+            else:
+                yield _staged_batch(made[0], pickle.dumps(made[1]))
+
+    kept = frame.mapInArrow(pack, _STAGED).persist(StorageLevel.MEMORY_AND_DISK)
+    notes = [bytes(row["packed"]) for row in kept.where("table = ''").collect()]
+
+    def commit(name: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
+        def parts(batches: Batches) -> Iterator[Part]:
+            for batch in batches:
+                yield from (pickle.loads(packed) for packed in batch.column("packed").to_pylist())
+
+        return _through_spark(store, by_name[name], kept.where(f"table = '{name}'"), parts, scopes, metadata)
+
+    return Staged(notes, commit, lambda: _ignore(kept.unpersist()))
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+def _staged_batch(table: str, packed: bytes) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([table]), pa.array([packed], pa.binary())], names=["table", "packed"])
 
 
 def count_rows(store: Store, schema: TableSchema, where: Where | None) -> Counter[tuple[PartitionValue, ...]]:

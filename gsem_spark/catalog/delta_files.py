@@ -62,6 +62,7 @@ def commit_files(
             configuration={"delta.dataSkippingNumIndexedCols": "6"},
         )
     table = _open(location)
+    _refuse_unspellable(schema, table, scopes or [])
     actions: list[Any] = [
         AddAction(f.path, f.size, _texts(f), f.modified_ms, True, json.dumps({"numRecords": f.rows})) for f in files
     ]
@@ -80,6 +81,20 @@ def commit_files(
             where=location,
             remedy="another run wrote to the same part of the workspace; run the same command again",
         ) from error
+
+
+def _refuse_unspellable(schema: TableSchema, table: DeltaTable, scopes: Sequence[Scope]) -> None:
+    """Spark spells letters beyond ASCII in paths as they are, deltalake in per cent: it could not take such a file out."""
+    import pyarrow as pa
+
+    for record in pa.table(table.get_add_actions(flatten=True)).to_pylist() if scopes else []:
+        values = _part_file(schema, record).values
+        if not record["path"].isascii() and any(all(values[k] == v for k, v in scope.items()) for scope in scopes):
+            raise StorageError(
+                f"{values} was written by Spark under a name with letters beyond ASCII and cannot be replaced from Python",
+                where=f"table {schema.name}",
+                remedy="set GSEM_SPARK_DIRECT=0 for this workspace, or name traits and runs in ASCII",
+            )
 
 
 def _open(location: str) -> DeltaTable:

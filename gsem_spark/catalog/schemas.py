@@ -256,6 +256,119 @@ LOCI = TableSchema(
         Column("factor_only", "boolean", "factor_sig and not qsnp_sig: acts through the factor", nullable=False),
     ),
 )
+_MTAG_RUN = Column("mtag_run", "string", "MTAG run", nullable=False)
+MTAG_MODELS = TableSchema(
+    "mtag_models", "Omega and Sigma of MTAG runs, with what they came from", ("run_id",), ("run_id",), ("run_id",),
+    (
+        _RUN_ID,
+        Column("traits", "array<string>", "trait order of every matrix", nullable=False),
+        Column("omega", "array<double>", "variances and covariances of standardised effects per SNP, as used, k x k row-major", nullable=False),
+        Column("omega_raw", "array<double>", "the estimate before repair and restriction; NaN where none was made", nullable=False),
+        Column("sigma", "array<double>", "LD score intercepts, as used, k x k row-major", nullable=False),
+        Column("sigma_raw", "array<double>", "the intercepts as given or estimated", nullable=False),
+        Column("method", "string", "how Omega came about", nullable=False,
+               values=("gmm", "perfect_gencov", "equal_h2", "fixed", "numerical")),
+        Column("n_mean", "array<double>", "mean sample size of each trait over the SNPs used", "samples", nullable=False),
+        Column("mean_chisq", "array<double>", "mean z x z of each trait over the SNPs used", nullable=False),
+        Column("n_snps", "long", "SNPs that all traits have", "SNPs", nullable=False, low=0),
+        Column("notices", "array<string>", "repairs, and searches that did not end", nullable=False),
+        Column("findings", "string", "what was found against MTAG's assumptions, JSON", nullable=False),
+        Column("filters", "string", "rows each filter dropped and alleles turned, by trait, JSON", nullable=False),
+    ),
+)
+MTAG_RESULTS = TableSchema(
+    "mtag_results", "MTAG's estimates of each trait at each SNP", ("run_id", "trait", "snp"), ("run_id", "chr"),
+    ("run_id", "chr", "trait"),
+    (
+        _RUN_ID,
+        Column("trait", "string", "trait name; `meta` for the one result of a meta-analysis (equal_h2)", nullable=False),
+        _SNP, _CHR, _BP, _A1, _A2,
+        Column("eaf", "double", "frequency of a1 in the trait's GWAS; the traits' mean in a meta-analysis", low=0, high=1),
+        Column("n", "double", "sample size of the trait's GWAS; null in a meta-analysis", "samples", low=0),
+        Column("z", "double", "Z-score of a1 in the trait's GWAS; null in a meta-analysis"),
+        Column("mtag_beta", "double", "effect per copy of a1 in standard deviations of the trait; null where no frequency is known"),
+        Column("mtag_se", "double", "its standard error", low=0),
+        Column("std_beta", "double", "effect of the standardised genotype on the standardised trait"),
+        Column("std_se", "double", "its standard error", low=0),
+        Column("mtag_z", "double", "estimate / standard error"),
+        Column("mtag_p", "double", _P.meaning, low=0, high=1),
+        _NLP,
+    ),
+)
+MTAG_FDR = TableSchema(
+    "mtag_fdr", "maxFDR: upper bound of each trait's false discovery rate in an MTAG run", ("run_id", "trait"), ("run_id",), ("run_id",),
+    (
+        _RUN_ID, _MTAG_RUN, _TRAIT,
+        Column("max_fdr", "double", "the bound: after refinement where it was asked for", nullable=False, low=0, high=1),
+        Column("grid_fdr", "double", "largest FDR on the grid", nullable=False, low=0, high=1),
+        Column("grid_index", "long", "number of that grid point", nullable=False, low=0),
+        Column("probabilities", "array<double>", "probabilities of the states at the bound", nullable=False),
+        Column("states", "array<string>", "the states, as T and F by trait: which traits a SNP is causal for", nullable=False),
+        Column("causal_share", "double", "share of causal SNPs that restricted the grid; null where none did", low=0, high=1),
+        Column("intervals", "int", "grid steps from 0 to 1", nullable=False, low=1),
+        Column("p_threshold", "double", "significance of a hit", nullable=False, low=0, high=1),
+        Column("searched", "long", "grid points looked at", "points", nullable=False, low=0),
+        Column("feasible", "long", "grid points that satisfy all conditions", "points", nullable=False, low=0),
+    ),
+)
+RECONCILED_LOCI = TableSchema(
+    "reconciled_loci", "loci of a factor GWAS and MTAG side by side, with pattern, action and claim", ("run_id", "locus"),
+    ("run_id",), ("run_id",),
+    (
+        _RUN_ID,
+        Column("locus", "int", "locus number in genome order, 1-based", nullable=False, low=1),
+        _SNP, _CHR, _BP,
+        Column("a1", "string", "effect allele of the lead SNP"),
+        Column("a2", "string", "its other allele"),
+        Column("start", "long", "first significant position of the locus", "bp", low=0),
+        Column("end", "long", "last one", "bp", low=0),
+        Column("n_snps", "int", "significant SNPs in it, by any analysis", nullable=False, low=1),
+        Column("factor_neglog10p", "double", "strongest -log10 p of the factor", low=0),
+        Column("q_neglog10p", "double", "strongest -log10 p of Q_SNP", low=0),
+        Column("mtag_neglog10p", "double", "strongest -log10 p of MTAG, any trait", low=0),
+        Column("gwas_neglog10p", "double", "strongest -log10 p of an input GWAS", low=0),
+        Column("factor_sig", "boolean", "the factor is significant in the locus", nullable=False),
+        Column("q_sig", "boolean", "Q_SNP is significant (of the lead where the factor is, else of any SNP)", nullable=False),
+        Column("mtag_traits", "string", "traits with a significant MTAG result, joined by commas", nullable=False),
+        Column("gwas_traits", "string", "traits whose own GWAS is significant", nullable=False),
+        Column("opposite_traits", "string", "traits whose MTAG effect points against the factor", nullable=False),
+        Column("pattern", "string", "code of the first pattern that holds", nullable=False),
+        Column("also", "string", "codes of other patterns that hold", nullable=False),
+        Column("cause", "string", "likely cause", nullable=False),
+        Column("action", "string", "what to do", nullable=False),
+        Column("claim", "string", "verdict of the publication rule on a common-factor SNP; null where none is claimed",
+               values=("supported", "awaiting replication", "not supported")),
+        Column("why", "string", "why, with the thresholds"),
+    ),
+)
+RECONCILED_EFFECTS = TableSchema(
+    "reconciled_effects", "effects of lead SNPs on each trait: of its GWAS, implied by the factor, and MTAG's",
+    ("run_id", "snp", "trait"), ("run_id",), ("run_id",),
+    (
+        _RUN_ID, _SNP, _TRAIT,
+        *(
+            Column(f"{source}_{part}", "double", f"{what}{meaning}", low=0 if part == "se" else None)
+            for source, what in (("input", "effect in the trait's GWAS"), ("implied", "loading x factor effect"), ("mtag", "MTAG's effect"))
+            for part, meaning in (("beta", ", per copy of a1, standardised trait"), ("se", ": standard error"),
+                                  ("low", ": lower end of the 95 % interval"), ("high", ": upper end"))
+        ),
+        Column("implied_same", "boolean", "the implied effect has the direction of the input effect"),
+        Column("mtag_same", "boolean", "MTAG's effect has the direction of the input effect"),
+    ),
+)
+REVIEWS = TableSchema(
+    "reviews", "reviewer's checklist of a GWAS run", ("run_id", "item"), ("run_id",), ("run_id",),
+    (
+        _RUN_ID,
+        Column("item", "int", "place in the list, 1-based", nullable=False, low=1),
+        Column("gwas_run", "string", "the run that is reviewed", nullable=False),
+        Column("key", "string", "short name of the item", nullable=False),
+        Column("question", "string", "what is asked, with the threshold", nullable=False),
+        Column("verdict", "string", "the answer", nullable=False, values=("pass", "warn", "fail", "not assessed")),
+        Column("number", "string", "the number or words that it rests on", nullable=False),
+        Column("place", "string", "section of the report that shows it", nullable=False),
+    ),
+)
 RUNS = TableSchema(
     "runs", "the ledger: what was run on what, and how it ended", ("run_id", "seq"), (), (),
     (
@@ -280,7 +393,7 @@ SCHEMAS: Final[dict[str, TableSchema]] = {
     schema.name: schema
     for schema in (
         REFERENCE_VARIANTS, LD_SCORES, TRAITS, SUMSTATS, REJECTS, QC_LOG, GWAS_PANEL, LDSC_BLOCKS, COVSTRUCTS, FITS,
-        GWAS_RESULTS, LOCI, RUNS,
+        GWAS_RESULTS, LOCI, MTAG_MODELS, MTAG_RESULTS, MTAG_FDR, RECONCILED_LOCI, RECONCILED_EFFECTS, REVIEWS, RUNS,
     )
 }
 

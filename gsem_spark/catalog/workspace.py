@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gsem_spark.catalog import arrow_access
-from gsem_spark.catalog.arrow_access import PartFunction, Source, Where
+from gsem_spark.catalog.arrow_access import PartFunction, Source, Staged, StageFunction, Where
 from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
 from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
@@ -256,6 +257,24 @@ class Workspace:
                 self._store, schema, frame, function, given or [{}], json.dumps(metadata or {}, sort_keys=True)
             )
 
+    def stage(self, tables: Sequence[str], frame: DataFrame, function: StageFunction) -> StagedWrite:
+        """Make parts of several tables in one job, look at what the job noted, then commit table by table, or not at all.
+
+        Parameters
+        ----------
+        tables, frame
+            Names of the tables; what the function is given, task by task.
+        function
+            Arrow batches → (table name, :class:`~gsem_spark.catalog.part_files.Part`) pairs, and bytes: notes for the driver.
+
+        Returns
+        -------
+        StagedWrite
+            ``.notes`` and ``.commit(table, scopes)``; at the end of its ``with`` block what was not committed is cleared away.
+        """
+        with _contract_errors():
+            return StagedWrite(self, arrow_access.stage(self._store, [schema_of(t) for t in tables], frame, function))
+
     def count(self, table: str, where: Where | None = None) -> Counter[tuple[PartitionValue, ...]]:
         """Rows of a table by partition values, from metadata where it has them."""
         return arrow_access.count_rows(self._store, schema_of(table), where)
@@ -341,6 +360,34 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r}, format={self.format!r})"
+
+
+@dataclass(frozen=True)
+class StagedWrite:
+    """Rows of several tables that a job has made and that no reader sees yet."""
+
+    _workspace: Workspace
+    _staged: Staged
+
+    def __enter__(self) -> StagedWrite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._staged.clear()
+
+    @property
+    def notes(self) -> list[bytes]:
+        """What the job's tasks sent to the driver, in no order."""
+        return self._staged.notes
+
+    def commit(
+        self, table: str, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None
+    ) -> Counter[tuple[PartitionValue, ...]]:
+        """Commit a table's rows in place of the scopes', in one atomic commit; rows by partition values."""
+        given = _scope_list(scopes)
+        self._workspace._check_scopes(schema_of(table), given)
+        with _contract_errors():
+            return self._staged.commit(table, given or [{}], json.dumps(metadata or {}, sort_keys=True))
 
 
 @contextmanager

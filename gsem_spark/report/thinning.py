@@ -1,8 +1,8 @@
-"""What of a genome-wide scan reaches a figure: cells instead of SNPs, by rules that pandas and Spark share.
+"""What of a genome-wide scan reaches a figure: cells instead of SNPs.
 
 A cell is a pair of integers computed from one row alone; of each cell one row is kept, the one with the largest
--log10 p (of equals, the one at the largest position), with the number of rows it stands for. The same cells are given as
-SQL expressions, so that executors can group by them and nothing with one row a SNP leaves them.
+-log10 p (of equals, the one at the largest position), with the number of rows it stands for. Thinning what was thinned by
+parts gives what thinning the whole gives, so that executors can do it batch by batch and no row a SNP leaves them.
 """
 
 from __future__ import annotations
@@ -49,21 +49,11 @@ class ManhattanCells:
             return cls(bp_bin=bp_bin)
         return cls(bp_bin=bp_bin, tail_bp_bin=max(bp_bin // 10, 1), tail_y_bin=0.02)
 
-    def sql(self, y: str = "neglog10p", bp: str = "bp") -> tuple[str, str]:
-        """Return the cell of a row as two SQL expressions (bigint): position cell, -log10 p cell.
-
-        The tail's cells are negative, so that the pair alone says which grid it is on.
-        """
-        tail = f"{y} >= {self.tail_from!r}D"
-        return (
-            f"CASE WHEN {tail} THEN -1 - CAST(floor({bp} / {self.tail_bp_bin}D) AS BIGINT) "
-            f"ELSE CAST(floor({bp} / {self.bp_bin}D) AS BIGINT) END",
-            f"CASE WHEN {tail} THEN CAST(floor({y} / {self.tail_y_bin!r}D) AS BIGINT) "
-            f"ELSE CAST(floor({y} / {self.y_bin!r}D) AS BIGINT) END",
-        )
-
     def cells(self, bp: pd.Series, y: pd.Series) -> tuple[pd.Series, pd.Series]:
-        """Return the cells of rows: what :meth:`sql` computes, on pandas series."""
+        """Return the cells of rows: position cell, -log10 p cell.
+
+        The tail's position cells are negative, so that the pair alone says which grid it is on.
+        """
         tail = y >= self.tail_from
         bp_cell = (-1 - np.floor(bp / self.tail_bp_bin)).where(tail, np.floor(bp / self.bp_bin))
         y_cell = np.floor(y / self.tail_y_bin).where(tail, np.floor(y / self.y_bin))
@@ -77,7 +67,7 @@ def thin_for_manhattan(frame: pd.DataFrame, cells: ManhattanCells | None = None,
     ----------
     frame
         ``chr`` (numeric codes), ``bp`` and the column ``y`` (-log10 p); rows where any is missing are left out, an
-        infinite ``y`` counts as the largest finite one.
+        infinite ``y`` counts as the largest finite one. A column ``n`` says how many rows a row stands for already.
     cells
         The grid; its defaults suit a whole genome.
     y
@@ -89,11 +79,12 @@ def thin_for_manhattan(frame: pd.DataFrame, cells: ManhattanCells | None = None,
         ``chr``, ``bp``, ``neglog10p`` and ``n`` (rows it stands for), ordered by chromosome and position.
     """
     cells = cells or ManhattanCells()
-    rows = pd.DataFrame({"chr": frame["chr"], "bp": frame["bp"], "neglog10p": _finite(frame[y])}).dropna()
+    n = frame.get("n", 1)
+    rows = pd.DataFrame({"chr": frame["chr"], "bp": frame["bp"], "neglog10p": _finite(frame[y]), "n": n}).dropna()
     rows["bp_cell"], rows["y_cell"] = cells.cells(rows["bp"], rows["neglog10p"])
     rows = rows.sort_values(["chr", "bp_cell", "y_cell", "neglog10p", "bp"], kind="stable")
     groups = rows.groupby(["chr", "bp_cell", "y_cell"], sort=False)
-    thinned = groups[["bp", "neglog10p"]].last().join(groups.size().rename("n")).reset_index()
+    thinned = groups[["bp", "neglog10p"]].last().join(groups["n"].sum()).reset_index()
     thinned = thinned.sort_values(["chr", "bp", "neglog10p"], kind="stable", ignore_index=True)
     return thinned[["chr", "bp", "neglog10p", "n"]].astype({"chr": np.int64, "bp": np.int64, "n": np.int64})
 
@@ -104,20 +95,16 @@ _QQ_SWITCH: Final = 10.0
 _QQ_OFFSET: Final = int(_QQ_SWITCH / _QQ_FINE)
 
 
-def qq_cell_sql(y: str = "neglog10p") -> str:
-    """Return the QQ plot's cell of a row as one SQL expression (bigint): -log10 p in steps of .005 to 10, .05 above."""
-    return (
-        f"CASE WHEN {y} < {_QQ_SWITCH!r}D THEN CAST(floor({y} / {_QQ_FINE!r}D) AS BIGINT) "
-        f"ELSE {_QQ_OFFSET} + CAST(floor(({y} - {_QQ_SWITCH!r}D) / {_QQ_COARSE!r}D) AS BIGINT) END"
-    )
+def thin_for_qq(neglog10p: pd.Series, n: pd.Series | None = None) -> pd.DataFrame:
+    """Return the histogram that :func:`qq_points` starts from: per cell the largest ``observed`` and the count ``n``.
 
-
-def thin_for_qq(neglog10p: pd.Series) -> pd.DataFrame:
-    """Return the histogram that :func:`qq_points` starts from: per cell the largest ``observed`` and the count ``n``."""
+    ``n`` says how many values each value stands for already (1).
+    """
     y = _finite(neglog10p).dropna()
+    weight = pd.Series(1, index=y.index) if n is None else n.loc[y.index]
     cell = np.floor(y / _QQ_FINE).where(y < _QQ_SWITCH, _QQ_OFFSET + np.floor((y - _QQ_SWITCH) / _QQ_COARSE)).astype(np.int64)
-    groups = y.groupby(cell.to_numpy())
-    return pd.DataFrame({"observed": groups.max(), "n": groups.size()}).reset_index(drop=True)
+    by = cell.to_numpy()
+    return pd.DataFrame({"observed": y.groupby(by).max(), "n": weight.groupby(by).sum()}).reset_index(drop=True)
 
 
 def qq_points(histogram: pd.DataFrame) -> pd.DataFrame:

@@ -88,12 +88,20 @@ def packed_names(rows: Source, kind: str, buckets: int) -> DataFrame:
     return rows.frame.mapInArrow(run, PACKED_SCHEMA)
 
 
-def received(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Mapping[str, pa.Table]]]:
-    """Buckets of a task, smallest first, each with its rows by kind; rows of a kind stand in no order."""
+def received(
+    batches: Iterable[pa.RecordBatch], notes: tuple[str, list[bytes]] | None = None
+) -> Iterator[tuple[int, Mapping[str, pa.Table]]]:
+    """Buckets of a task, smallest first, each with its rows by kind; rows of a kind stand in no order.
+
+    What comes under the kind that ``notes`` names is no package of rows; it is added to the list beside the name.
+    """
     parts: dict[int, dict[str, list[bytes]]] = {}
     for batch in batches:
         for bucket, kind, packed in zip(*(batch.column(name).to_pylist() for name in _NAMES), strict=True):
-            parts.setdefault(bucket, {}).setdefault(kind, []).append(packed)
+            if notes is not None and kind == notes[0]:
+                notes[1].append(packed)
+            else:
+                parts.setdefault(bucket, {}).setdefault(kind, []).append(packed)
     for bucket in sorted(parts):
         of_bucket = parts.pop(bucket)
         yield bucket, {kind: pa.concat_tables(map(unpack, blobs)).combine_chunks() for kind, blobs in sorted(of_bucket.items())}

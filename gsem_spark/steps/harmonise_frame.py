@@ -7,6 +7,7 @@ that a rule drops come out with the rule and the line; counts come out as rows o
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -22,7 +23,7 @@ from gsem_spark.catalog.schemas import REFERENCE_VARIANTS
 from gsem_spark.methods.sumstats import Counters, Harmonised, HarmoniseSpec, harmonise
 from gsem_spark.steps import exchange
 from gsem_spark.steps.raw_fields import FieldReader
-from gsem_spark.steps.text_source import TextSource, read_lines
+from gsem_spark.steps.text_source import TextSource, line_source
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,6 +45,7 @@ _KEPT_ROW: Final = pa.schema(
     + [(name, pa.float64()) for name in _VALUES]
 )
 _NO_CHROMOSOME: Final = -1
+_FILE: Final = struct.Struct("<i")
 _REFERENCE_KIND: Final = "reference"
 
 
@@ -67,8 +69,7 @@ def harmonised(ws: Workspace, tasks: Sequence[FileTask], partitions: int) -> Dat
     -------
     DataFrame
         ``file`` (place in ``tasks``), ``kind`` (``kept``, ``lost`` or ``counts``), ``chr`` (-1 where none), ``packed``; all
-        of a file and chromosome in the same partition. :func:`kept_parts` and :func:`lost_parts` give the rows,
-        :func:`merge_counts` reads counts.
+        of a file and chromosome in the same partition. :func:`table_parts` makes parts of tables of them.
     """
     buckets = exchange.BUCKETS_PER_PARTITION * partitions
     packages = [_packed_lines(ws, number, task, buckets) for number, task in enumerate(tasks)]
@@ -91,11 +92,14 @@ def _packed_lines(ws: Workspace, number: int, task: FileTask, buckets: int) -> D
     """Lines of one file, packed by the variant name that stands in them."""
     reader, lower = replace(task.reader, roles={"snp": task.reader.roles["snp"]}), task.spec.compat is None
 
+    lines = line_source(ws.spark, task.source)
+    read = lines.read
+
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = (keyed(batch, reader, lower) for batch in batches if batch.num_rows)
+        tables = (keyed(batch, reader, lower) for batch in read(batches) if batch.num_rows)
         yield from exchange.packages(_file_kind(number), tables, exchange.by_name("key", buckets))
 
-    return read_lines(ws.spark, task.source).mapInArrow(run, exchange.PACKED_SCHEMA)
+    return lines.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
 
 
 def _packed_reference(ws: Workspace, buckets: int) -> DataFrame:
@@ -145,30 +149,38 @@ def matched(lines: pa.Table, reference: pa.Table | None) -> pa.RecordBatch:
     return pa.table(columns).combine_chunks().to_batches()[0]
 
 
-def kept_parts(
+def table_parts(
     batches: Iterable[pa.RecordBatch], traits: Sequence[str], file_ids: Sequence[str]
-) -> Iterator[Part]:
-    """Kept rows as parts of ``sumstats``: one a file and chromosome, sorted by place."""
-    for (file, chromosome), rows in _groups(batches):
-        ordered = rows.sort_by([("bp", "ascending"), ("snp", "ascending"), ("z", "ascending")]).drop_columns(["chr"])
-        whole = ordered.append_column("file_id", pa.repeat(pa.scalar(file_ids[file]), rows.num_rows))
-        yield Part({"trait": traits[file], "chr": None if chromosome == _NO_CHROMOSOME else chromosome}, whole)
+) -> Iterator[tuple[str, Part] | bytes]:
+    """Kept rows as parts of ``sumstats`` sorted by place, dropped ones as parts of ``rejects`` in the order of the file.
 
-
-def lost_parts(batches: Iterable[pa.RecordBatch], file_ids: Sequence[str]) -> Iterator[Part]:
-    """Dropped rows as parts of ``rejects``, in the order of the file."""
-    for (file, _), rows in _groups(batches):
-        yield Part({"file_id": file_ids[file]}, rows.sort_by("row"))
-
-
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
-    """Packed rows of a task put together by file and chromosome."""
-    packed: dict[tuple[int, int], list[bytes]] = {}
+    Counts come out as bytes, for :func:`counts_of`.
+    """
+    packed: dict[tuple[int, str, int], list[bytes]] = {}
     for batch in batches:
-        for file, chromosome, blob in zip(*(batch.column(n).to_pylist() for n in ("file", "chr", "packed")), strict=True):
-            packed.setdefault((file, chromosome), []).append(blob)
-    for place in sorted(packed):
-        yield place, pa.concat_tables(map(exchange.unpack, packed.pop(place))).combine_chunks()
+        for *place, blob in zip(*(batch.column(name).to_pylist() for name in _PACKED_NAMES), strict=True):
+            packed.setdefault(tuple(place), []).append(blob)
+    for file, kind, chromosome in sorted(packed):
+        blobs = packed.pop((file, kind, chromosome))
+        if kind == COUNTS:
+            yield from (_FILE.pack(file) + blob for blob in blobs)
+            continue
+        rows = pa.concat_tables(map(exchange.unpack, blobs)).combine_chunks()
+        if kind == LOST:
+            yield "rejects", Part({"file_id": file_ids[file]}, rows.sort_by("row"))
+        else:
+            ordered = rows.sort_by([("bp", "ascending"), ("snp", "ascending"), ("z", "ascending")]).drop_columns(["chr"])
+            whole = ordered.append_column("file_id", pa.repeat(pa.scalar(file_ids[file]), rows.num_rows))
+            values = {"trait": traits[file], "chr": None if chromosome == _NO_CHROMOSOME else chromosome}
+            yield "sumstats", Part(values, whole)
+
+
+def counts_of(notes: Iterable[bytes], files: int) -> list[list[bytes]]:
+    """The batches' counts that :func:`table_parts` gave out, by file."""
+    found: list[list[bytes]] = [[] for _ in range(files)]
+    for note in notes:
+        found[_FILE.unpack_from(note)[0]].append(note[_FILE.size :])
+    return found
 
 
 class _Packer:

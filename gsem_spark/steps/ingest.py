@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
-from pyspark import StorageLevel
-from pyspark.sql import functions as F
 
 from gsem_spark.catalog.schemas import QC_LOG
 from gsem_spark.errors import DataError, GsemError
@@ -27,17 +25,7 @@ from gsem_spark.methods.sumstats import (
     resolve,
     verify_effect_kind,
 )
-from gsem_spark.steps.harmonise_frame import (
-    COUNTS,
-    FIELD_COUNT_RULE,
-    KEPT,
-    LOST,
-    FileTask,
-    harmonised,
-    kept_parts,
-    lost_parts,
-    merge_counts,
-)
+from gsem_spark.steps.harmonise_frame import FIELD_COUNT_RULE, FileTask, counts_of, harmonised, merge_counts, table_parts
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.raw_errors import read_error
 from gsem_spark.steps.raw_fields import FieldReader
@@ -49,9 +37,7 @@ from gsem_spark.steps.traits import Trait
 from gsem_spark.thresholds import BUILD_MISMATCH_SHARE, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.catalog.workspace import StagedWrite, Workspace
 
 BYTES_PER_PARTITION: Final = 48_000_000
 """Raw bytes (unpacked, about) that one task of the join handles."""
@@ -262,28 +248,21 @@ def _munge(
     """Run the job once, check every file, then commit all tables."""
     size = sum(t.source.size * (_UNPACKED_RATIO if t.source.compression != "none" else 1) for t in tasks)
     partitions = max(int(ws.spark.sparkContext.defaultParallelism), -(-size // BYTES_PER_PARTITION))
-    packed = harmonised(ws, tasks, partitions).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        with progress.stage(f"reading and harmonising {len(tasks)} files") as stage:
-            counts = _collect_counts(packed, tasks)
-            stage.advance(1)
-        results = [_judge(task, fid, blobs) for task, fid, blobs in zip(tasks, file_ids, counts, strict=True)]
-        with progress.stage("writing summary statistics"):
-            _commit(ws, packed, tasks, file_ids, results, run_id)
-        return results
-    finally:
-        packed.unpersist()
-
-
-def _collect_counts(packed: DataFrame, tasks: Sequence[FileTask]) -> list[list[bytes]]:
-    """Run the job; the batches' counts come to the driver, a few per batch."""
-    try:
-        found = packed.where(F.col("kind") == COUNTS).select("file", "packed").collect()
-    except GsemError:
-        raise
-    except Exception as error:
-        raise read_error(error, [t.source for t in tasks]) from error
-    return [[bytes(r["packed"]) for r in found if r["file"] == number] for number in range(len(tasks))]
+    names, ids = [t.spec.trait for t in tasks], list(file_ids)
+    with progress.stage(f"reading and harmonising {len(tasks)} files"):
+        packed = harmonised(ws, tasks, partitions)
+        try:
+            staged = ws.stage(["sumstats", "rejects"], packed, lambda batches: table_parts(batches, names, ids))
+        except GsemError:
+            raise
+        except Exception as error:
+            raise read_error(error, [t.source for t in tasks]) from error
+    with staged:
+        counts = counts_of(staged.notes, len(tasks))
+        results = [_judge(task, fid, found) for task, fid, found in zip(tasks, file_ids, counts, strict=True)]
+        with progress.stage("committing summary statistics"):
+            _commit(ws, staged, names, ids, results, run_id)
+    return results
 
 
 def _judge(task: FileTask, file_id: str, counts: Sequence[bytes]) -> FileResult:
@@ -345,24 +324,16 @@ def _warnings(task: FileTask, counters: Counters, rows_in: int, kept: int, torn:
 
 
 def _commit(
-    ws: Workspace,
-    packed: DataFrame,
-    tasks: Sequence[FileTask],
-    file_ids: Sequence[str],
-    results: Sequence[FileResult],
-    run_id: str,
+    ws: Workspace, staged: StagedWrite, names: Sequence[str], file_ids: Sequence[str], results: Sequence[FileResult], run_id: str
 ) -> None:
-    names = [t.spec.trait for t in tasks]
     said = {"run_id": run_id}
     scopes = [{"trait": name} for name in names]
     files = [{"file_id": f} for f in dict.fromkeys(file_ids)]
     if ws.count("traits", {"trait": names}):
         # Should this run die midway, no registry row may name a file whose rows are gone already.
         ws.put("traits", [], scopes, metadata=said)
-    kept, lost = (packed.where(F.col("kind") == kind) for kind in (KEPT, LOST))
-    ids = list(file_ids)
-    ws.replace_parts("sumstats", kept, lambda batches: kept_parts(batches, names, ids), scopes, metadata=said)
-    ws.replace_parts("rejects", lost, lambda batches: lost_parts(batches, ids), files, metadata=said)
+    staged.commit("sumstats", scopes, metadata=said)
+    staged.commit("rejects", files, metadata=said)
     log = [{"file_id": r.file_id, "trait": r.trait, **row} for r in results for row in r.qc]
     ws.put("qc_log", [{k: row[k] for k in QC_LOG.names} for row in log], files, metadata=said)
 

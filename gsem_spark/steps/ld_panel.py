@@ -32,7 +32,7 @@ from gsem_spark.steps.reference_text import (
     text_columns,
 )
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, content_hash
-from gsem_spark.steps.text_source import TextSource, escaped, open_text
+from gsem_spark.steps.text_source import TextSource, body_source, open_text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -191,22 +191,25 @@ def _by_chromosome(rows: pa.Table) -> NDArray[np.int64]:
 
 def _packed_folder(spark: SparkSession, files: HadoopFiles, folder: str, kind: str, buckets: int) -> DataFrame:
     """SNPs of all chromosomes' files, packed by name. Files are read by column name, so each header has its own reader."""
-    by_header: dict[str, tuple[FieldReader, list[str]]] = {}
+    by_header: dict[str, tuple[FieldReader, list[TextSource]]] = {}
     for name in _score_files(files, folder, False):
         source = open_text(spark, f"{folder}/{name}", min_columns=len(_REQUIRED))
         text = source.format.delimiter.join(source.format.header)
-        by_header.setdefault(text, (FieldReader.of(source.format, _columns_of(source, folder)), []))[1].append(source.path)
-    frames = [_packed_lines(spark, reader, paths, kind, buckets) for reader, paths in by_header.values()]
+        by_header.setdefault(text, (FieldReader.of(source.format, _columns_of(source, folder)), []))[1].append(source)
+    frames = [_packed_lines(spark, reader, sources, kind, buckets) for reader, sources in by_header.values()]
     return reduce(lambda a, b: a.unionAll(b), frames)
 
 
-def _packed_lines(spark: SparkSession, reader: FieldReader, paths: list[str], kind: str, buckets: int) -> DataFrame:
+def _packed_lines(spark: SparkSession, reader: FieldReader, sources: list[TextSource], kind: str, buckets: int) -> DataFrame:
+    lines = body_source(spark, sources)
+    read = lines.read
+
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        # The header lines among them have no number for a position, and are left out with what else has none.
-        tables = (read_scores(batch.column("value"), reader) for batch in batches if batch.num_rows)
+        # A header line among them has no number for a position, and is left out with what else has none.
+        tables = (read_scores(batch.column("value"), reader) for batch in read(batches) if batch.num_rows)
         yield from exchange.packages(kind, (t for t in tables if t.num_rows), exchange.by_name("snp", buckets))
 
-    return spark.read.text([escaped(path) for path in paths]).mapInArrow(run, exchange.PACKED_SCHEMA)
+    return lines.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
 
 
 def _columns_of(source: TextSource, folder: str) -> dict[str, int]:

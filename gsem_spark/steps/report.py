@@ -21,7 +21,7 @@ from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.html import render_page, report_figures
 from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.ldsc import read_covstruct
-from gsem_spark.steps.report_data import lead_effects, thinned_scan
+from gsem_spark.steps.report_data import SCAN_COLUMNS, lead_effects, thinned_scan
 from gsem_spark.steps.report_files import ReportFolder
 from gsem_spark.thresholds import Q_SNP_ALPHA
 
@@ -136,14 +136,12 @@ def _qc(ws: Workspace, traits: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gwas(ws: Workspace, entry: RunEntry, cov: CovStruct) -> GwasContent:
-    mine = F.col("run_id") == entry.run_id
-    results = ws.read("gwas_results").where(mine)
-    factor, q = thinned_scan(results)
+    factor, q = thinned_scan(ws.source("gwas_results", SCAN_COLUMNS, {"run_id": entry.run_id}))
     loci = ws.rows("loci", {"run_id": entry.run_id}).to_pandas()
     loci = loci.sort_values(["signal", "locus"], kind="stable", ignore_index=True)
     summary = dict(entry.summary)
     hits = int(summary.get("factor_hits") or 0)
-    named = results.select("lhs").first()
+    named = ws.read("gwas_results").where(F.col("run_id") == entry.run_id).select("lhs").first()
     return GwasContent(
         status={str(k): int(v) for k, v in summary.get("status", {}).items()},
         factor_points=factor.manhattan,

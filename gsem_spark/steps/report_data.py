@@ -6,19 +6,19 @@ is long) and the lead SNPs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from gsem_spark.report.thinning import ManhattanCells, qq_cell_sql, qq_points
+from gsem_spark.report.thinning import ManhattanCells, qq_points, thin_for_manhattan, thin_for_qq
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
+    from gsem_spark.catalog.arrow_access import Source
     from gsem_spark.catalog.workspace import Workspace
 
 FOREST_LOCI: Final = 12
@@ -36,49 +36,95 @@ class ScanPoints:
     qq: pd.DataFrame
 
 
-def thinned_scan(results: DataFrame) -> tuple[ScanPoints, ScanPoints]:
+def thinned_scan(rows: Source) -> tuple[ScanPoints, ScanPoints]:
     """Thin a run's results for the factor and for Q_SNP.
 
     Parameters
     ----------
-    results
-        Rows of one run in ``gwas_results``.
+    rows
+        Rows of one run in ``gwas_results``, with the columns :data:`SCAN_COLUMNS`.
     """
-    rows = results.select("chr", "bp", *(_capped(s) for s in _SIGNALS))
-    spans = rows.groupBy("chr").agg(
-        (F.max("bp") - F.min("bp") + 1).alias("span"), *(F.count(F.when(F.col(s) >= 4.0, 1)).alias(s) for s in _SIGNALS)
-    ).collect()  # fmt: skip
-    span = float(sum(r["span"] or 0 for r in spans))
-    grids = [ManhattanCells.for_scan(span, sum(int(r[s]) for r in spans)) for s in _SIGNALS]
-    with ThreadPoolExecutor(max_workers=4) as pool:  # small jobs; side by side their overheads overlap
-        points = [pool.submit(manhattan_points, rows, s, grid) for s, grid in zip(_SIGNALS, grids, strict=True)]
-        histograms = [pool.submit(qq_histogram, rows, s) for s in _SIGNALS]
-        factor, q = (ScanPoints(p.result(), qq_points(h.result())) for p, h in zip(points, histograms, strict=True))
+    spans = _spans(rows)
+    span = float(sum(high - low + 1 for low, high, _ in spans.values()))
+    tails = [sum(counts[i] for *_, counts in spans.values()) for i in range(len(_SIGNALS))]
+    grids = dict(zip(_SIGNALS, (ManhattanCells.for_scan(span, n) for n in tails), strict=True))
+    read = rows.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        thinner = Thinner(grids)
+        for batch in read(batches):
+            thinner.add(batch.to_pandas())
+        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(thinner.parts)], pa.binary())], names=["parts"])
+
+    whole = Thinner(grids)
+    for row in rows.frame.mapInArrow(run, "parts binary").collect():
+        whole.merge(pickle.loads(bytes(row["parts"])))
+    factor, q = (whole.points(signal) for signal in _SIGNALS)
     return factor, q
 
 
-def _capped(signal: str) -> Column:
-    value = F.col(signal)
-    return F.when(value > _LARGEST, _LARGEST).otherwise(value).alias(signal)  # a null stays null, which least() would not do
+SCAN_COLUMNS: Final = ("chr", "bp", *_SIGNALS)
+TAIL_FROM: Final = 4.0
 
 
-def manhattan_points(rows: DataFrame, signal: str, cells: ManhattanCells) -> pd.DataFrame:
-    """Keep the strongest row of each cell: what ``thin_for_manhattan`` does, on executors."""
-    bp_cell, y_cell = cells.sql(signal, "bp")
-    known = rows.where(F.col(signal).isNotNull() & F.col("bp").isNotNull())
-    thinned = known.groupBy("chr", F.expr(bp_cell).alias("bp_cell"), F.expr(y_cell).alias("y_cell")).agg(
-        F.max(F.struct(F.col(signal).alias("neglog10p"), F.col("bp"))).alias("top"), F.count("*").alias("n")
-    )
-    frame = thinned.select("chr", "top.bp", "top.neglog10p", "n").toPandas()
-    frame = frame.astype({"chr": "int64", "bp": "int64", "neglog10p": "float64", "n": "int64"})
-    return frame.sort_values(["chr", "bp", "neglog10p"], kind="stable", ignore_index=True)
+class Thinner:
+    """Adds up what the figures need of a scan's batches, in any order."""
+
+    def __init__(self, grids: Mapping[str, ManhattanCells]) -> None:
+        self._grids = grids
+        self.parts: dict[tuple[str, str], list[pd.DataFrame]] = {}
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Thin a batch of rows."""
+        for signal, grid in self._grids.items():
+            capped = rows[signal].clip(upper=_LARGEST)
+            thinned = thin_for_manhattan(rows.assign(**{signal: capped}), grid, y=signal)
+            self.merge({("manhattan", signal): [thinned], ("qq", signal): [thin_for_qq(capped)]})
+
+    def merge(self, parts: Mapping[tuple[str, str], list[pd.DataFrame]]) -> None:
+        """Take thinned parts; many are thinned to one."""
+        for key, frames in parts.items():
+            held = self.parts.setdefault(key, [])
+            held += [frame for frame in frames if len(frame)]
+            if len(held) > _MERGE_AT:
+                self.parts[key] = [self._thin(key)]
+
+    def points(self, signal: str) -> ScanPoints:
+        """What the figures of a signal draw."""
+        return ScanPoints(self._thin(("manhattan", signal)), qq_points(self._thin(("qq", signal))))
+
+    def _thin(self, key: tuple[str, str]) -> pd.DataFrame:
+        kind, signal = key
+        held = self.parts.get(key, [])
+        if kind == "manhattan":
+            whole = pd.concat(held) if held else pd.DataFrame({"chr": [], "bp": [], "neglog10p": [], "n": []})
+            return thin_for_manhattan(whole, self._grids[signal])
+        whole = pd.concat(held, ignore_index=True) if held else pd.DataFrame({"observed": [], "n": []})
+        return thin_for_qq(whole["observed"], whole["n"]).astype({"observed": "float64", "n": "int64"})
 
 
-def qq_histogram(rows: DataFrame, signal: str) -> pd.DataFrame:
-    """Count the SNPs of each QQ cell with the cell's largest value: what ``thin_for_qq`` does, on executors."""
-    known = rows.where(F.col(signal).isNotNull())
-    cells = known.groupBy(F.expr(qq_cell_sql(signal)).alias("cell")).agg(F.max(signal).alias("observed"), F.count("*").alias("n"))
-    return cells.select("observed", "n").toPandas().astype({"observed": "float64", "n": "int64"})
+_MERGE_AT: Final = 20
+
+
+def _spans(rows: Source) -> dict[int, tuple[int, int, list[int]]]:
+    """First and last position of each chromosome, and how many rows of each signal stand in the tail."""
+    read = rows.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in read(batches):
+            frame = batch.to_pandas()
+            for chromosome, part in frame.groupby("chr"):
+                tails = [int((part[signal] >= TAIL_FROM).sum()) for signal in _SIGNALS]
+                if part["bp"].notna().any():
+                    limits = {"chr": [int(chromosome)], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
+                    yield pa.RecordBatch.from_pydict({**limits, "tails": [tails]})
+
+    spans: dict[int, tuple[int, int, list[int]]] = {}
+    for row in rows.frame.mapInArrow(run, "chr long, low long, high long, tails array<bigint>").collect():
+        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(_SIGNALS)))
+        added = [a + b for a, b in zip(tails, row["tails"], strict=True)]
+        spans[row["chr"]] = (min(low, row["low"]), max(high, row["high"]), added)
+    return spans
 
 
 def lead_effects(ws: Workspace, loci: pd.DataFrame, traits: Sequence[str]) -> pd.DataFrame:
@@ -87,8 +133,14 @@ def lead_effects(ws: Workspace, loci: pd.DataFrame, traits: Sequence[str]) -> pd
     if leads.empty:
         return pd.DataFrame(columns=["snp", "trait", "beta", "se"])
     chromosomes = sorted({int(c) for c in leads["chr"]})
-    partition = F.col("trait").isin(list(traits)) & F.col("chr").isin(chromosomes)
-    wanted = partition & F.col("snp").isin(list(leads["snp"])) & F.col("beta").isNotNull()
-    rows = ws.read("sumstats").where(wanted).select("snp", "trait", "beta", "se").toPandas()
+    names = list(leads["snp"])
+    read = (source := ws.source("sumstats", ["trait", "snp", "beta", "se"], {"trait": list(traits), "chr": chromosomes})).read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in read(batches):
+            wanted = pc.and_(pc.is_in(batch.column("snp"), value_set=pa.array(names)), pc.is_valid(batch.column("beta")))
+            yield batch.filter(wanted).select(["snp", "trait", "beta", "se"])
+
+    rows = source.frame.mapInArrow(run, "snp string, trait string, beta double, se double").toPandas()
     place = {trait: i for i, trait in enumerate(traits)}
     return rows.sort_values(["snp", "trait"], key=lambda c: c.map(place) if c.name == "trait" else c, ignore_index=True)

@@ -1,24 +1,27 @@
 """Raw text files as Spark frames of numbered lines, whatever they are compressed with.
 
-Plain text and gzip (also blocked gzip) named ``.gz`` are read by the JVM. Anything else, such as zstd or a gzip file under
-another name, is unpacked in a Python task. A compressed file is one task; plain text is cut and its parts renumbered.
+A compressed file is one task and is unpacked by it, where executors see the file themselves. Elsewhere, gzip (also blocked
+gzip) named ``.gz`` is read by the JVM, and anything else, such as zstd, comes whole and is unpacked in Python. Plain text is cut
+by the JVM and its parts renumbered.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from gsem_spark.catalog.arrow_access import Source
 from gsem_spark.catalog.files import HadoopFiles
+from gsem_spark.catalog.store import local_folder
 from gsem_spark.errors import DataError
 from gsem_spark.methods.sumstats.sniff import MIN_COLUMNS, RawFormat, sniff
+from gsem_spark.steps import text_lines
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 1 << 17
 SAMPLE_BYTES: Final = 1 << 20
 """Compressed bytes read on the driver to learn a file's format and the kind of its effects."""
-_LINES_PER_BATCH: Final = 50_000
 _SPLIT_SHIFT: Final = 33  # monotonically_increasing_id keeps the partition above this bit and the row below it
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -75,11 +77,49 @@ def open_text(spark: SparkSession, path: str, min_columns: int = MIN_COLUMNS) ->
     return TextSource(path, name, files.sha256(path), size, compression, form)
 
 
-def read_lines(spark: SparkSession, source: TextSource) -> DataFrame:
-    """Data lines of a file as ``row`` (line number, the header's included, 1-based) and ``value`` (the text)."""
-    numbered = _jvm_lines(spark, source) if source.by_jvm else _python_lines(spark, source)
-    first = source.format.preamble_lines + 1
-    return numbered.where((F.col("row") > first) & (F.trim("value") != ""))
+def line_source(spark: SparkSession, source: TextSource) -> Source:
+    """Data lines of a file as ``row`` (line number, the header's included, 1-based) and ``value`` (the text), without blank ones.
+
+    Compressed files that executors see in their own file system are unpacked by the task that uses the lines; others come
+    through Spark's readers.
+    """
+    first, compression = source.format.preamble_lines + 1, source.compression
+    path = local_folder(source.path) if compression != "none" else None
+    if path is not None:
+
+        def read_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for _ in (row for batch in batches for row in range(batch.num_rows)):
+                with Path(path).open("rb") as stream:
+                    yield from text_lines.data_lines(text_lines.unpacked(stream, compression), first)
+
+        return Source(spark.range(0, 1, 1, 1), read_file)
+    if source.by_jvm:
+        numbered = _jvm_lines(spark, source)
+        return Source(numbered.where((F.col("row") > first) & (F.trim("value") != "")), iter)
+
+    def read_content(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for content in (content for batch in batches for content in batch.column(0)):
+            with pa.BufferReader(content.as_buffer()) as stream:
+                yield from text_lines.data_lines(text_lines.unpacked(stream, compression), first)
+
+    return Source(spark.read.format("binaryFile").load(escaped(source.path)).select("content"), read_content)
+
+
+def body_source(spark: SparkSession, sources: Sequence[TextSource]) -> Source:
+    """Lines of several small files as ``value``, in no order. Header lines may be among them: Spark's reader leaves them in."""
+    paths = [local_folder(source.path) for source in sources]
+    if all(path is not None for path in paths):
+        files = [(str(path), s.compression, s.format.preamble_lines + 1) for path, s in zip(paths, sources, strict=True)]
+        tasks = min(len(files), 2 * int(spark.sparkContext.defaultParallelism))
+
+        def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number in (n for batch in batches for n in batch.column(0).to_pylist()):
+                path, compression, first = files[number]
+                with Path(path).open("rb") as stream:
+                    yield from text_lines.data_lines(text_lines.unpacked(stream, compression), first)
+
+        return Source(spark.range(0, len(files), 1, tasks), read)
+    return Source(spark.read.text([escaped(source.path) for source in sources]), iter)
 
 
 def _jvm_lines(spark: SparkSession, source: TextSource) -> DataFrame:
@@ -97,42 +137,6 @@ def _jvm_lines(spark: SparkSession, source: TextSource) -> DataFrame:
         return lines.select((within + 1).alias("row"), "value")
     table = F.create_map(*[F.lit(x).cast("long") for pair in offsets.items() for x in pair])
     return lines.select((within + 1 + table[split]).alias("row"), "value")
-
-
-def _python_lines(spark: SparkSession, source: TextSource) -> DataFrame:
-    compression = source.compression
-    files = spark.read.format("binaryFile").load(escaped(source.path)).select("content")
-
-    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for content in batch.column(0):
-                yield from _line_batches(content.as_buffer(), compression)
-
-    return files.mapInArrow(unpack, "row long, value string")
-
-
-def _line_batches(content: Any, compression: str) -> Iterator[pa.RecordBatch]:
-    raw = pa.BufferReader(content)
-    stream: Any = (
-        gzip.GzipFile(fileobj=raw)
-        if compression == "gzip"
-        else pa.CompressedInputStream(raw, "zstd")
-        if compression == "zstd"
-        else raw
-    )
-    row, lines = 0, []
-    for line in io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="utf-8", errors="replace", newline=None):
-        lines.append(line.rstrip("\r\n"))
-        if len(lines) == _LINES_PER_BATCH:
-            yield _numbered(row, lines)
-            row, lines = row + len(lines), []
-    if lines:
-        yield _numbered(row, lines)
-
-
-def _numbered(start: int, lines: list[str]) -> pa.RecordBatch:
-    rows = pa.array(range(start + 1, start + 1 + len(lines)), pa.int64())
-    return pa.RecordBatch.from_arrays([rows, pa.array(lines, pa.string())], names=["row", "value"])
 
 
 def _unpack_head(packed: bytes, compression: str, path: str) -> bytes:

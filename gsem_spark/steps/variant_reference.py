@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import StorageLevel
 
 from gsem_spark.catalog.files import HadoopFiles
 from gsem_spark.catalog.part_files import Part
@@ -32,7 +31,7 @@ from gsem_spark.steps.reference_text import (
     text_columns,
 )
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
-from gsem_spark.steps.text_source import TextSource, open_text, read_lines
+from gsem_spark.steps.text_source import TextSource, line_source, open_text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -83,17 +82,15 @@ class LoadVariants(Step[VariantsConfig]):
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Read, check, drop repeated names (counted), write."""
-        with progress.stage("variant reference"):
-            packed = self._packed(ws).persist(StorageLevel.MEMORY_AND_DISK)
-            try:
-                tally = _total(packed)
-                if tally["rows"] == 0:
-                    raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP A1 A2 are needed")
-                announce(self, ws, plan, {})
-                kept = packed.where(f"kind = '{_ROWS}'").repartition("bucket")
-                ws.replace_parts("reference_variants", kept, variant_parts, metadata={"run_id": plan.run_id})
-            finally:
-                packed.unpersist()
+        with (
+            progress.stage("variant reference"),
+            ws.stage(["reference_variants"], self._packed(ws), variant_parts) as staged,
+        ):
+            tally = sum((Counter(json.loads(note)) for note in staged.notes), Counter())
+            if tally["rows"] == 0:
+                raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP A1 A2 are needed")
+            announce(self, ws, plan, {})
+            staged.commit("reference_variants", metadata={"run_id": plan.run_id})
         rows, with_maf = tally["rows"], tally["with_maf"]
         warnings = []
         if tally["repeated"]:
@@ -124,7 +121,7 @@ class LoadVariants(Step[VariantsConfig]):
             yield pa.RecordBatch.from_pydict({"bucket": pa.array([0], pa.int32()), "kind": [_TALLY],
                                               "packed": pa.array([json.dumps(tally).encode()], pa.binary())})
 
-        return together.repartition(partitions, "bucket").mapInArrow(run, exchange.PACKED_SCHEMA)
+        return together.repartition(partitions, "bucket").mapInArrow(run, exchange.PACKED_SCHEMA).repartition("bucket")
 
 
 _ROWS, _LISTED, _TALLY = "rows", "listed", "tally"
@@ -148,11 +145,15 @@ def unique_variants(rows: pa.Table, listed: pa.Table | None, restricted: bool, t
     return unique.append_column("hm3", hm3)
 
 
-def variant_parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
-    """Variants of each chromosome in the order of position and name."""
-    for bucket, kinds in exchange.received(batches):
-        ordered = kinds[_ROWS].sort_by([("bp", "ascending"), ("snp", "ascending")])
-        yield Part({"chr": None if bucket == _NO_CHROMOSOME else bucket}, ordered.drop_columns(["chr"]))
+def variant_parts(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Part] | bytes]:
+    """Variants of each chromosome in the order of position and name; the tallies as bytes."""
+    tallies: list[bytes] = []
+    for bucket, kinds in exchange.received(batches, notes=(_TALLY, tallies)):
+        if _ROWS in kinds:
+            ordered = kinds[_ROWS].sort_by([("bp", "ascending"), ("snp", "ascending")])
+            values = {"chr": None if bucket == _NO_CHROMOSOME else bucket}
+            yield "reference_variants", Part(values, ordered.drop_columns(["chr"]))
+    yield from tallies
 
 
 def read_variants(lines: pa.RecordBatch, reader: FieldReader) -> pa.Table:
@@ -180,11 +181,14 @@ def _packed_file(spark: SparkSession, path: str, kind: str, buckets: int) -> Dat
     source = open_text(spark, path, min_columns=len(_REQUIRED))
     reader = FieldReader.of(source.format, _columns_of(source, path))
 
+    lines = line_source(spark, source)
+    read = lines.read
+
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = (read_variants(batch, reader) for batch in batches if batch.num_rows)
+        tables = (read_variants(batch, reader) for batch in read(batches) if batch.num_rows)
         yield from exchange.packages(kind, (t for t in tables if t.num_rows), exchange.by_name("snp", buckets))
 
-    return read_lines(spark, source).mapInArrow(run, exchange.PACKED_SCHEMA)
+    return lines.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
 
 
 def _columns_of(source: TextSource, path: str) -> dict[str, int]:
@@ -198,10 +202,3 @@ def _columns_of(source: TextSource, path: str) -> dict[str, int]:
             remedy="name the columns SNP A1 A2 [CHR BP MAF]",
         )
     return {role: place for role, place in at.items() if place is not None}
-
-
-def _total(packed: DataFrame) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for row in packed.where(f"kind = '{_TALLY}'").select("packed").collect():
-        total.update(json.loads(bytes(row["packed"])))
-    return total

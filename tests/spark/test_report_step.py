@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from gsem_spark.catalog.arrow_access import Source
 from gsem_spark.catalog.runs import RunEntry
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import ConfigError, DataError, StorageError
@@ -21,7 +23,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.report import thinning
 from gsem_spark.steps.ldsc import covstruct_row
 from gsem_spark.steps.report import report, report_content
-from gsem_spark.steps.report_data import manhattan_points, qq_histogram, thinned_scan
+from gsem_spark.steps.report_data import SCAN_COLUMNS, Thinner, thinned_scan
 from gsem_spark.steps.report_files import ReportFolder
 
 if TYPE_CHECKING:
@@ -85,27 +87,41 @@ def fill(ws: Workspace, frame: pd.DataFrame) -> None:
                             {"covstruct": cov.fingerprint()}, when, summary=summary, ended=when, rows=len(frame)))  # fmt: skip
 
 
+def as_source(spark: SparkSession, frame: pd.DataFrame, partitions: int = 1) -> Source:
+    schema = "chr int, bp long, neglog10p double, q_snp_neglog10p double"
+    rows = spark.createDataFrame(pa.Table.from_pandas(frame[list(SCAN_COLUMNS)], preserve_index=False), schema)
+    return Source(rows.repartition(partitions), iter)
+
+
 def test_executors_thin_as_pandas_does(spark: SparkSession) -> None:
     frame = scan()
     frame.loc[20, "neglog10p"] = np.nan
-    known = frame[["chr", "bp", "neglog10p", "q_snp_neglog10p"]]
-    rows = spark.createDataFrame(known).withColumn("neglog10p", F.nanvl("neglog10p", F.lit(None)))
-    for signal in ("neglog10p", "q_snp_neglog10p"):
-        for cells in (thinning.ManhattanCells(), thinning.ManhattanCells.for_scan(2.7e8, 10**6)):
-            pd.testing.assert_frame_equal(
-                manhattan_points(rows.repartition(5), signal, cells), thinning.thin_for_manhattan(frame, cells, y=signal)
-            )
-        pd.testing.assert_frame_equal(
-            thinning.qq_points(qq_histogram(rows, signal)), thinning.qq_points(thinning.thin_for_qq(frame[signal]))
-        )
+    factor, q = thinned_scan(as_source(spark, frame, 5))
+    span = float(frame.groupby("chr")["bp"].agg(lambda bp: bp.max() - bp.min() + 1).sum())
+    for signal, points in (("neglog10p", factor), ("q_snp_neglog10p", q)):
+        cells = thinning.ManhattanCells.for_scan(span, int((frame[signal] >= 4).sum()))
+        pd.testing.assert_frame_equal(points.manhattan, thinning.thin_for_manhattan(frame, cells, y=signal))
+        pd.testing.assert_frame_equal(points.qq, thinning.qq_points(thinning.thin_for_qq(frame[signal])))
+
+
+@pytest.mark.parametrize("cells", [thinning.ManhattanCells(), thinning.ManhattanCells.for_scan(2.7e8, 10**6)])
+def test_thinning_by_parts_is_thinning_the_whole(cells: thinning.ManhattanCells) -> None:
+    frame = scan()
+    thinner = Thinner({"neglog10p": cells})
+    for start in range(0, len(frame), 97):
+        thinner.add(frame.iloc[start : start + 97])
+    points = thinner.points("neglog10p")
+    pd.testing.assert_frame_equal(points.manhattan, thinning.thin_for_manhattan(frame, cells))
+    pd.testing.assert_frame_equal(points.qq, thinning.qq_points(thinning.thin_for_qq(frame["neglog10p"])))
 
 
 def test_infinite_p_is_drawn_and_an_empty_scan_is_thinned_to_nothing(spark: SparkSession) -> None:
-    schema = "chr int, bp long, neglog10p double, q_snp_neglog10p double"
-    factor, q = thinned_scan(spark.createDataFrame([(1, 5, float("inf"), None), (1, 9, 1.0, 2.0)], schema))
+    frame = pd.DataFrame({"chr": [1, 1], "bp": [5, 9], "neglog10p": [np.inf, 1.0], "q_snp_neglog10p": [None, 2.0]})
+    frame["q_snp_neglog10p"] = frame["q_snp_neglog10p"].astype(float)
+    factor, q = thinned_scan(as_source(spark, frame))
     assert np.isfinite(factor.manhattan["neglog10p"]).all()
     assert (len(factor.manhattan), len(q.manhattan), len(q.qq)) == (2, 1, 1)
-    factor, q = thinned_scan(spark.createDataFrame([], schema))
+    factor, q = thinned_scan(as_source(spark, frame.iloc[:0]))
     assert factor.manhattan.empty
     assert q.qq.empty
 
