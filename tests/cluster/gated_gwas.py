@@ -73,12 +73,13 @@ def writable(folder):
 def main():
     from gsem_spark.steps import gwas
 
-    original, waves = gwas.fit_frame, iter(range(1, 10_000))
+    original, waves = gwas.GwasStep._run_wave, iter(range(1, 10_000))
+    folder, mode = os.environ["GSEM_TEST_GATE"], os.environ["GSEM_TEST_GATE_MODE"]
 
-    def gated(panel, kernel):
-        return original(panel, GatedKernel(kernel, next(waves), os.environ["GSEM_TEST_GATE"], os.environ["GSEM_TEST_GATE_MODE"]))
+    def gated(step, ws, kernel, *rest):
+        original(step, ws, GatedKernel(kernel, next(waves), folder, mode), *rest)
 
-    gwas.WAVE_SNPS, gwas.fit_frame = WAVE_SNPS, gated
+    gwas.WAVE_SNPS, gwas.GwasStep._run_wave = WAVE_SNPS, gated
     job = Path(__file__).parents[2] / "jobs" / "gwas.py"
     sys.argv[0] = str(job)
     runpy.run_path(str(job), run_name="__main__")
