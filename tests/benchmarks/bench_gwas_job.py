@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -54,31 +56,48 @@ def write_panel(ws: gs.Workspace, panel_id: str, snps: int) -> None:
     ws.replace("gwas_panel", rows, {"panel_id": panel_id})
 
 
-def main() -> None:
-    """Make panels, run the job on each, print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--millions", type=float, nargs="+", default=[1.0])
-    scratch = Path(tempfile.mkdtemp())
-    ws = gs.Workspace.create(str(scratch / "ws"), "delta")
+def make(folder: str, millions: float) -> None:
+    """Make a panel, in a process of its own so that its memory is not the job's."""
+    snps = int(millions * 1e6)
+    write_panel(gs.Workspace.create(folder, "delta"), f"p{snps}", snps)
+
+
+def run(folder: str, millions: float) -> None:
+    """Run the job on a panel that is there; print a line."""
+    snps = int(millions * 1e6)
+    ws = gs.Workspace.open(folder)
     cov = structure()
     kernel = CommonFactorGwas.prepare(cov)
     kernel.warm_up()
     step = GwasStep(GwasConfig(traits=TRAITS), cov)
-    print("| SNPs | seconds, panel to results | SNPs/s | peak JVM MB | peak Python worker MB |\n|---|---|---|---|---|")
-    for millions in options.parse_args().millions:
-        snps = int(millions * 1e6)
-        write_panel(ws, f"p{snps}", snps)
-        watch = Watch()
-        watch.start()
-        start = time.perf_counter()
-        for wave in waves(panel_counts(ws, f"p{snps}")):
-            step._run_wave(ws, kernel, f"p{snps}", f"r{snps}", wave)
-        seconds = time.perf_counter() - start
-        watch.stop.set()
-        print(
-            f"| {snps:,} | {seconds:.1f} | {snps / seconds:,.0f} | {watch.jvm / 2**20:,.0f} | {watch.worker / 2**20:,.0f} |",
-            flush=True,
-        )
+    watch = Watch()
+    watch.start()
+    start = time.perf_counter()
+    for wave in waves(panel_counts(ws, f"p{snps}")):
+        step._run_wave(ws, kernel, f"p{snps}", f"r{snps}", wave)
+    seconds = time.perf_counter() - start
+    watch.stop.set()
+    memory = f"{watch.jvm / 2**20:,.0f} | {watch.worker / 2**20:,.0f}"
+    print(f"| {snps:,} | {seconds:.1f} | {snps / seconds:,.0f} | {memory} |", flush=True)
+
+
+def main() -> None:
+    """Make panels, run the job on each, print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--millions", type=float, nargs="+", default=[1.0])
+    options.add_argument("--part", choices=["make", "run"], help=argparse.SUPPRESS)
+    options.add_argument("--folder", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.part:
+        {"make": make, "run": run}[given.part](given.folder, given.millions[0])
+        return
+    scratch = Path(tempfile.mkdtemp())
+    head = "| SNPs | seconds, panel to results | SNPs/s | peak JVM MB | peak Python worker MB |"
+    print(f"{head}\n|---|---|---|---|---|", flush=True)
+    for millions in given.millions:
+        for part in ("make", "run"):
+            arguments = ["--part", part, "--folder", str(scratch / f"ws{millions}"), "--millions", str(millions)]
+            subprocess.run([sys.executable, __file__, *arguments], check=True)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
