@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import Model, user_model
 from gsem_spark.methods.sem.estimate import objective_for
 from gsem_spark.methods.sem.inference import check_identified
 
-pytestmark = pytest.mark.lavaan
+pytestmark = [pytest.mark.lavaan, pytest.mark.timeout(3600)]
 SCRIPT = Path(__file__).parents[1] / "data" / "lavaan_fits.R"
 MODELS = 240
 RTOL = 1e-5
@@ -114,7 +114,7 @@ def random_case(seed: int) -> tuple[str, bool, CovStruct, str]:
     raise AssertionError("no identified model was drawn")
 
 
-# --- the comparison --------------------------------------------------------------------------------------------------------------
+# --- the comparison -------------------------------------------------------------------------------------------------------
 def written(folder: Path, name: str, text: str, std_lv: bool, cov: CovStruct, estimation: str) -> None:
     (folder / f"{name}.lav").write_text(text + "\n")
     pd.DataFrame(cov.S, columns=list(cov.traits)).to_csv(folder / f"{name}.S.tsv", sep="\t", index=False, float_format="%.17g")

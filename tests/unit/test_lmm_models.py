@@ -6,9 +6,11 @@ import pytest
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import (
+    Component,
     background_spectrum,
     bootstrap,
     bootstrap_block,
+    bootstrap_components,
     bootstrap_intervals,
     fit_lmm,
     fit_multitrait,
@@ -18,13 +20,20 @@ from gsem_spark.methods.lmm import (
     grouping_component,
     kinship,
     kinship_spectrum,
+    kinship_sums,
+    leave_one_out,
+    log_likelihood,
     mixture_lrt,
     prepare_multitrait_scan,
+    prepare_scan_phenotypes,
     scan,
     scan_multitrait,
     scan_multitrait_block,
+    scan_phenotypes,
+    scan_phenotypes_block,
     trait_designs,
     traitkernel,
+    unpack_grm,
     variance_component_test,
 )
 
@@ -356,3 +365,65 @@ def test_scan_of_a_trait_without_heritability_is_ordinary_regression(cohort):
             np.testing.assert_allclose(scan(G[:, :5], y, X, K)["p"], scan(G[:, :5], y, X)["p"], rtol=1e-9)
             return
     pytest.fail("no draw without heritability")
+
+
+@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize("test", ["wald_f", "lrt_ml"])
+def test_many_phenotypes_are_scanned_as_one_is(cohort, low_rank, test):
+    """One rotation for all phenotypes, the same tests as of each alone; the same bytes in any block; bad variants are rows."""
+    G, K, X, Y = cohort
+    spectrum = background_spectrum(G[:, :10] - G[:, :10].mean(axis=0)) if low_rank else kinship_spectrum(K)
+    G = G[:, :30].copy()
+    G[3, 4], G[:, 7], G[:, 9] = np.nan, np.nan, 2.0
+    frame = scan_phenotypes(G, Y, X, spectrum, test, traits=["a", "b", "c"])
+    for j, name in enumerate("abc"):
+        alone = scan(G, Y[:, j], X, spectrum, test=test)
+        mine = frame[frame["trait"] == name].reset_index(drop=True)
+        figures = ["beta", "se", "stat", "p", "neglog10p"]
+        np.testing.assert_allclose(mine[figures], alone[figures], rtol=1e-6, atol=1e-12)
+        assert mine["status"].tolist() == alone["status"].tolist()
+    assert set(frame.loc[frame["variant"] == 7, "status"]) == {"missing"}
+    plan = prepare_scan_phenotypes(Y, X, spectrum, test, traits=["a", "b", "c"])
+    parts = [scan_phenotypes_block(plan, G.T[a : a + 11], first=a) for a in (0, 11, 22)]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), frame, check_exact=True)
+
+
+def test_hsq_is_tested_on_its_boundary(cohort):
+    _, K, X, Y = cohort
+    fit = fit_lmm(K, Y[:, 1], X)
+    row = fit.test_hsq().iloc[0]
+    np.testing.assert_allclose(row["stat"], 2 * (fit.loglik - float(log_likelihood(fit.rotated, 0.0)[0])), rtol=1e-12)
+    noise = np.random.default_rng(0).normal(size=(150, 12))
+    p = [fit_lmm(K, noise[:, j], X).test_hsq().loc[0, "p"] for j in range(12)]
+    assert max(p) == 1.0
+
+
+def test_kinship_files_and_chromosomes_left_out(cohort):
+    G, K, _, _ = cohort
+    packed = K[np.tril_indices(150)].astype(np.float32)
+    np.testing.assert_allclose(unpack_grm(packed, 150), K, atol=1e-6)
+    with pytest.raises(DataError, match="149 samples have 11175"):
+        unpack_grm(packed, 149)
+    parts = {"1": kinship_sums(G.T[:100]), "2": kinship_sums(G.T[100:250]), "X": kinship_sums(G.T[250:])}
+    left = leave_one_out(parts)
+    np.testing.assert_allclose(left["2"], kinship(np.vstack([G.T[:100], G.T[250:]])), rtol=1e-9, atol=1e-12)
+    with pytest.raises(DataError, match="at least two"):
+        leave_one_out({"1": parts["1"]})
+
+
+def test_bootstrap_of_several_components(cohort):
+    _, _, X, _ = cohort
+    rng = np.random.default_rng(6)
+    X, home = X[:90], np.arange(90) // 3
+    y = rng.normal(size=30)[home] + rng.normal(size=90)
+    terms = [grouping_component("home", home)]
+    fit = fit_variance_components(y, X, terms)
+    result = bootstrap_components(fit, X, terms, 60, seed=2)
+    assert result.names == ("intercept", "x1", "home", "residual")
+    np.testing.assert_allclose(np.nanstd(result.replicates, axis=0), result.se, rtol=0.4)
+    assert len(result.intervals()) == 20
+    assert np.array_equal(bootstrap_components(fit, X, terms, 5, seed=2).replicates, result.replicates[:5])
+    with pytest.raises(ConfigError, match="not those of the fit"):
+        bootstrap_components(fit, X, [Component("house", terms[0].matrix)], 5)
+    with pytest.raises(ConfigError, match="at least 2"):
+        bootstrap_components(fit, X, terms, 1)

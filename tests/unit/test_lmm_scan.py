@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from gsem_spark.methods.lmm import gaussianize, kinship, low_rank_background, prepare_scan, scan, scan_block
+from gsem_spark.errors import DataError
+from gsem_spark.methods.lmm import (
+    gaussianize,
+    join_arrays,
+    kinship,
+    low_rank_background,
+    prepare_scan,
+    scan,
+    scan_block,
+    split_arrays,
+)
 from gsem_spark.methods.lmm.genotypes import filter_variants, hardy_weinberg, impute_mean, standardise, summarise
 from gsem_spark.methods.lmm.tails import from_f
 
@@ -185,3 +195,23 @@ def test_low_rank_background_is_near_the_best(cohort):
     best = (vectors[:, -10:] * values[-10:]) @ vectors[:, -10:].T
     assert np.linalg.norm(K - W @ W.T) < 1.05 * np.linalg.norm(K - best)
     assert np.array_equal(W, low_rank_background(G.T, 10, 4))
+
+
+@pytest.mark.parametrize("name", ["fixed", "exact", "float32"])
+def test_large_arrays_may_lie_on_disk(cohort, name, tmp_path):
+    """A plan without them is small; with memory-mapped ones it gives the same bytes; a wrong array is refused."""
+    G, y, X, _ = cohort
+    plan = prepare_scan(y, X, **options(cohort, name))
+    light, arrays = split_arrays(plan, least=20_000)
+    assert arrays
+    assert len(pickle.dumps(light)) < 0.5 * len(pickle.dumps(plan))
+    for key, array in arrays.items():
+        np.save(tmp_path / f"{key}.npy", array)
+    mapped = {key: np.load(tmp_path / f"{key}.npy", mmap_mode="r") for key in arrays}
+    again = join_arrays(pickle.loads(pickle.dumps(light)), mapped)
+    pd.testing.assert_frame_equal(scan_block(again, G.T), scan_block(plan, G.T), check_exact=True)
+    key = next(iter(arrays))
+    with pytest.raises(DataError, match="is missing"):
+        join_arrays(light, {})
+    with pytest.raises(DataError, match="was taken out"):
+        join_arrays(light, mapped | {key: arrays[key][:5]})

@@ -40,8 +40,11 @@ def best_by_scipy(model, cov, estimation):
     def slope(t):
         return objective.derivatives(t).gradient * scale if np.isfinite(objective.value(t)) else 0 * t
 
-    ends = [optimize.minimize(lambda t: min(objective.value(t), 1e9) * scale, first * rng.uniform(0.8, 1.2, first.size), jac=slope,
-                              constraints=conditions, method="SLSQP", options={"ftol": 1e-14, "maxiter": 500}) for _ in range(4)]
+    def height(t):
+        return min(objective.value(t), 1e9) * scale
+
+    ends = [optimize.minimize(height, first * rng.uniform(0.8, 1.2, first.size), jac=slope, constraints=conditions,
+                              method="SLSQP", options={"ftol": 1e-14, "maxiter": 500}) for _ in range(4)]
     return min((e for e in ends if e.success), key=lambda e: e.fun).x
 
 

@@ -199,3 +199,37 @@ def test_value_reads_the_table_and_names_what_is_absent():
     assert fit.value("F1", "=~", "a", "se") > 0
     with pytest.raises(DataError, match="F1=~zz"):
         fit.value("F1", "=~", "zz")
+
+
+# --- the twin: the same model scaled by variances -----------------------------------------------------------------------
+@pytest.mark.parametrize("estimation", ["DWLS", "ML"])
+def test_the_twins_optimum_is_the_models_optimum(estimation):
+    from gsem_spark.methods.sem.estimate import objective_for
+    from gsem_spark.methods.sem.twin import from_twin, unit_variance_twin
+
+    x = np.array([0.7, 0.6, 0.5, 0.8, 0.6, 0.7, 0.5, 0.6, 0.7])
+    pattern = np.zeros((9, 3))
+    for f in range(3):
+        pattern[3 * f : 3 * f + 3, f] = x[3 * f : 3 * f + 3]
+    S = pattern @ (0.5 + 0.5 * np.eye(3)) @ pattern.T
+    np.fill_diagonal(S, 1.2)
+    cov = structure(S, names="abcdefghi")
+    model = Model.parse("F =~ a + b + c\nG =~ d + e + f\nH =~ g + h + i\nP =~ F + G + H")
+    twin = unit_variance_twin(model)
+    assert twin.n_free == model.n_free
+    theta = from_twin(model, twin, fit_model(cov, twin, estimation).theta)
+    fit = fit_model(cov, model, estimation)
+    np.testing.assert_allclose(theta, fit.theta, rtol=1e-7)
+    assert objective_for(model, cov.S, cov.V, estimation).derivatives(theta).gradient == pytest.approx(0, abs=1e-6)
+    assert unit_variance_twin(Model.parse("F =~ a + k*b + c")) is None
+    assert unit_variance_twin(Model.parse("F =~ a + b + c", std_lv=True)) is None
+
+
+def test_a_marker_that_hardly_loads_is_named():
+    from gsem_spark.methods.sem.twin import weak_markers
+
+    S = one_factor([0.02, 0.7, 0.6, 0.5])
+    cov = structure(S)
+    (sentence,) = weak_markers(Model.parse("F =~ a + b + c + d"), cov.S, cov.V, "DWLS")
+    assert "a scales F but loads only 0.02" in sentence
+    assert weak_markers(Model.parse("F =~ b + a + c + d"), cov.subset(list("bacd")).S, cov.V, "DWLS") == []

@@ -17,14 +17,14 @@ from scipy import linalg
 from gsem_spark.methods.lmm.compiled import jit
 from gsem_spark.methods.lmm.null import fit_lmm
 from gsem_spark.methods.lmm.rotation import Rotated, Spectrum, log_det_cross, rotation_basis
-from gsem_spark.methods.lmm.tiles import TILE, Tile
+from gsem_spark.methods.lmm.tiles import Tile
 
 Floats = NDArray[np.float64]
 
 LOG_RATIO_MAX: Final = 11.512925464970229
 """Bounds of log lambda, ±log 1e5 (Zhou & Stephens 2012, GEMMA's default)."""
 GRID: Final = 11
-"""Values of log lambda at which likelihoods are compared first, a factor of ten apart, as in GEMMA; the likelihood is smooth on that scale."""
+"""Values of log lambda at which likelihoods are compared first: lambda a factor of ten apart, as in GEMMA."""
 STEP_TOL: Final = 1e-5
 """A Newton step in log lambda below this is the last one: the next would be about its square, 1e-10."""
 MAX_STEPS: Final = 60
@@ -126,12 +126,12 @@ def prepare_exact(spectrum: Spectrum, y: Floats, X: Floats, precision: str = "fl
 
 
 def rotate_tile(null: ExactNull, tile: Tile) -> tuple[Floats, Floats]:
-    """(TILE, q) rotated genotypes, and for each variant the sum of squares that lies outside of the basis."""
+    """A tile's (rows, q) rotated genotypes, and for each variant the sum of squares that lies outside of the basis."""
     if null.basis.dtype == np.float32:
         rotated = (tile.rows.astype(np.float32) @ null.basis).astype(np.float64)
     else:
         rotated = tile.rows @ null.basis
-    rest = np.zeros(TILE)
+    rest = np.zeros(len(rotated))
     if len(null.eigenvalues) < null.n:
         rest[: tile.size] = np.maximum(tile.sumsq - (rotated[: tile.size] ** 2).sum(axis=1), 0.0)
     return rotated, rest
@@ -143,7 +143,8 @@ def fit_tile(null: ExactNull, rotated: Floats, rest: Floats, size: int, reml: bo
     out = np.zeros((size, 4))
     codes = np.zeros(size, dtype=np.int64)
     start = null.start_reml if reml else null.start_ml
-    _fit_rows(rotated, rest, best, start, null.grid.at, null.eigenvalues, null.y, null.W, null.n, null.logdet_xx, reml, out, codes)
+    _fit_rows(rotated, rest, best, start, null.grid.at, null.eigenvalues, null.y, null.W, null.n, null.logdet_xx, reml, out,
+              codes)
     return ExactFits(out[:, 0], out[:, 1], out[:, 2], out[:, 3], codes)
 
 
@@ -168,7 +169,7 @@ def _compare_grid(null: ExactNull, rotated: Floats, rest: Floats, reml: bool) ->
     """Position in the grid of each variant's largest likelihood."""
     c, grid = len(null.W), null.grid
     linear = rotated @ grid.linear
-    own = rotated**2 @ grid.weights + rest[:, None] - (linear[:, : c * GRID].reshape(TILE, GRID, c) ** 2).sum(axis=2)
+    own = rotated**2 @ grid.weights + rest[:, None] - (linear[:, : c * GRID].reshape(len(rotated), GRID, c) ** 2).sum(axis=2)
     own = np.maximum(own, np.finfo(float).tiny)
     left = np.maximum(grid.rss - linear[:, c * GRID :] ** 2 / own, np.finfo(float).tiny)
     if reml:

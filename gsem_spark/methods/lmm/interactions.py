@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
 from gsem_spark.methods.lmm.statistics import NULL_OF, statistic
-from gsem_spark.methods.lmm.tiles import TILE, Tile, load_tile
+from gsem_spark.methods.lmm.tiles import Tile, load_tile, tile_rows
 
 if TYPE_CHECKING:
     from gsem_spark.methods.lmm.scan import ScanPlan
@@ -66,7 +66,7 @@ def scan_sets(plan: ScanPlan, genotypes: NDArray[Any], groups: Sequence[Sequence
     frames = []
     for size in np.unique(sizes).tolist():
         members = np.flatnonzero(sizes == size)
-        many = max(TILE // (size * width), 1)
+        many = max(tile_rows(plan.n) // (size * width), 1)
         for start in range(0, len(members), many):
             chunk = members[start : start + many]
             variants = np.array([groups[i] for i in chunk], dtype=np.int64)
@@ -123,7 +123,8 @@ def _design_rows(tiles: list[Tile], columns: Floats | None) -> tuple[Floats, int
     if columns is not None:
         stacked = (stacked[:, None, :, :] * columns.T[None, :, None, :]).reshape(k, -1, n)
     m = stacked.shape[1]
-    rows = np.zeros((-(-k * m // TILE) * TILE, n))
+    height = tile_rows(n)
+    rows = np.zeros((-(-k * m // height) * height, n))
     rows[: k * m] = stacked.reshape(k * m, n)
     return rows, k, m
 
@@ -131,8 +132,9 @@ def _design_rows(tiles: list[Tile], columns: Floats | None) -> tuple[Floats, int
 def _cross_products(whitening: Whitening, rows: Floats, k: int, m: int) -> tuple[Floats, Floats, Floats]:
     """Products ZᵀPZ (k, m, m), ZᵀPy (k, m) and the diagonal of ZᵀH⁻¹Z (k, m) of the sets; P as in ``Whitening.sums``."""
     both, white = [], []
-    for start in range(0, len(rows), TILE):
-        part = rows[start : start + TILE]
+    height = tile_rows(rows.shape[1])
+    for start in range(0, len(rows), height):
+        part = rows[start : start + height]
         both.append(part @ whitening.project)
         white.append(whitening.whiten_rows(part.copy()).astype(np.float64, copy=False))
     Z = np.ascontiguousarray(np.concatenate(white)[: k * m]).reshape(k, m, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -97,6 +97,40 @@ def kinship(G: ArrayLike | Iterable[ArrayLike], kind: Kind = "centred") -> Float
     for block in blocks[1:]:
         total = total + kinship_sums(block, kind)
     return total.matrix()
+
+
+def leave_one_out(parts: Mapping[str, KinshipSums]) -> dict[str, Floats]:
+    """Kinship without each chromosome, from the sums of all: {chromosome: (n, n)}.
+
+    Raises
+    ------
+    DataError
+        When there is one chromosome only, so that nothing is left without it.
+    """
+    if len(parts) < 2:
+        raise DataError(f"kinships that leave one chromosome out need at least two, {len(parts)} given", where="kinship")
+    names = sorted(parts)
+    total = parts[names[0]]
+    for name in names[1:]:
+        total = total + parts[name]
+    return {name: (total - parts[name]).matrix() for name in parts}
+
+
+def unpack_grm(values: ArrayLike, n: int) -> Floats:
+    """Matrix of a GCTA ``.grm.bin``: its float32 values, the lower triangle row by row with the diagonal.
+
+    Raises
+    ------
+    DataError
+        When their number is not n (n + 1) / 2.
+    """
+    packed = np.asarray(values, dtype=np.float64).ravel()
+    if packed.size != n * (n + 1) // 2:
+        raise DataError(f"{packed.size} values, {n} samples have {n * (n + 1) // 2}", where=".grm.bin",
+                        remedy="check that .grm.id belongs to it, and that the file is whole")
+    K = np.zeros((n, n))
+    K[np.tril_indices(n)] = packed
+    return np.asarray(K + np.tril(K, -1).T)
 
 
 def centre_kinship(K: ArrayLike) -> Floats:

@@ -18,7 +18,7 @@ from gsem_spark.methods.lmm.interactions import solve_sets
 from gsem_spark.methods.lmm.multitrait import MultitraitFit, full_loglik, refit
 from gsem_spark.methods.lmm.scan import allele_frequency, with_messages
 from gsem_spark.methods.lmm.statistics import statistic
-from gsem_spark.methods.lmm.tiles import TILE, Tile, as_block, load_tile
+from gsem_spark.methods.lmm.tiles import Tile, as_block, load_tile, tile_rows
 from gsem_spark.methods.lmm.traitcov import fit_structured
 from gsem_spark.methods.lmm.whiten import Precision
 
@@ -196,7 +196,7 @@ def scan_multitrait_block(plan: TraitScanPlan, block: ArrayLike, first: int = 0)
     """Test a block (S, n) of variants; the same rows, to the last bit, however variants are cut into blocks."""
     genotypes = as_block(block, plan.fit.data.n)
     parts = []
-    for start in range(0, len(genotypes), TILE):
+    for start in range(0, len(genotypes), tile_rows(plan.fit.data.n)):
         tile = load_tile(genotypes, start, plan.centre)
         rotated, outside = _rotate(plan, tile)
         sums = {kind: _sums(null, rotated, outside) for kind, null in plan.nulls.items()}
@@ -216,16 +216,16 @@ def scan_multitrait_block(plan: TraitScanPlan, block: ArrayLike, first: int = 0)
 def _rotate(plan: TraitScanPlan, tile: Tile) -> tuple[Floats, Floats]:
     single = plan.basis.dtype == np.float32
     rotated = np.asarray((tile.rows.astype(np.float32) if single else tile.rows) @ plan.basis, dtype=np.float64)
-    outside = np.zeros(TILE)
+    outside = np.zeros(len(rotated))
     if plan.fit.data.rotated.hidden:
         outside[: tile.size] = np.maximum(tile.sumsq - (rotated[: tile.size] ** 2).sum(axis=1), 0.0)
     return rotated, outside
 
 
 def _sums(null: TraitNull, rotated: Floats, outside: Floats) -> tuple[Floats, Floats]:
-    """For each variant (TILE, P) weighted sums of squares, and (TILE, P, K + 1) products with design and residual."""
+    """For each row (rows, P) weighted sums of squares, and (rows, P, K + 1) products with design and residual."""
     P = null.T.shape[0]
-    return rotated**2 @ null.weights + outside[:, None], (rotated @ null.linear).reshape(TILE, P, -1)
+    return rotated**2 @ null.weights + outside[:, None], (rotated @ null.linear).reshape(len(rotated), P, -1)
 
 
 def _fixed_columns(
@@ -291,7 +291,7 @@ def _refit(plan: TraitScanPlan, data: traitkernel.RotatedTraits, null: TraitNull
     """Evaluation at covariances fitted anew, in the model's own forms, or on the boundary."""
     Cg, Cn, converged = null.Cg, null.Cn, False
     if all(f.form == "free" for f in plan.fit.forms) and not plan.fit.at_boundary:
-        Cg, Cn, at, converged = traitkernel.maximise(data, Cg, Cn, reml)
+        Cg, Cn, at, converged = traitkernel.maximise(data, Cg, Cn, reml, traitkernel.VARIANT_TOL)
         if converged:
             return at, True
     Cg, Cn, converged = fit_structured(data, plan.fit.forms, (Cg, Cn), reml)

@@ -21,7 +21,7 @@ from gsem_spark.methods.lmm.checks import as_design, as_kinship, as_vector, depe
 from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
 from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, eigen_rotation, kinship_spectrum
 from gsem_spark.methods.lmm.statistics import NULL_OF, REFITTED, check_tests, statistic, tail
-from gsem_spark.methods.lmm.tiles import TILE, Tile, as_block, load_tile
+from gsem_spark.methods.lmm.tiles import Tile, as_block, load_tile, tile_rows
 from gsem_spark.methods.lmm.whiten import Precision, Whitening, prepare_whitening
 
 Floats = NDArray[np.float64]
@@ -111,7 +111,11 @@ def scan(
     Returns
     -------
     DataFrame
-        A row a variant (or set), hypothesis and test: ``columns`` describes them.
+        A row a variant and test: variant (position), af (of the counted allele; NaN for values outside of 0 to 2), n (calls),
+        missing, test, beta, se, df, stat, p, neglog10p, status (ok, missing, singular, not_converged) and message; with ``exact``
+        also hsq and loglik (all constants) of the variant's own fit. For sets and interactions a row a set, hypothesis
+        (effect, common, any, interaction) and test, with size, and with beta_j and se_j, environment-major, where there is more
+        than one effect.
 
     Raises
     ------
@@ -247,8 +251,10 @@ def scan_block(plan: ScanPlan, block: ArrayLike, sets: Sequence[Sequence[int]] |
 def _single_variants(plan: ScanPlan, genotypes: NDArray[Any], first: int) -> pd.DataFrame:
     parts: dict[str, list[dict[str, Any]]] = {test: [] for test in plan.tests}
     counts: list[tuple[Floats, NDArray[np.int64]]] = []
-    for start in range(0, len(genotypes), TILE):
-        tile = load_tile(genotypes, start, plan.centre)
+    scratch = None
+    for start in range(0, len(genotypes), tile_rows(plan.n)):
+        tile = load_tile(genotypes, start, plan.centre, scratch)
+        scratch = tile.rows
         counts.append((tile.mean, tile.missing))
         columns = _test_tile(plan, tile)
         for test in plan.tests:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError
@@ -82,3 +83,18 @@ def tail(test: str, stat: Floats, m: int, df: int) -> tuple[Floats, Floats]:
         return from_f(stat, m, df)
     # one degree of freedom: a squared normal, several times faster
     return pvalues.from_z(np.sqrt(stat)) if m == 1 else pvalues.from_chisq(stat, m)
+
+
+def mixture_lrt(name: str, loglik: float, loglik_null: float) -> pd.DataFrame:
+    """Likelihood ratio test of one variance, which is 0 under the null hypothesis.
+
+    Returns
+    -------
+    DataFrame
+        One row: name, stat, p, neglog10p. The null distribution is an equal mixture of chi-square with 0 and 1 degrees of freedom
+        (Self & Liang 1987, J Am Stat Assoc 82:605, case 5): p is half of the chi-square tail, and 1 where the variance is 0.
+    """
+    stat = max(2.0 * (loglik - loglik_null), 0.0)
+    _, neglog10p = pvalues.from_chisq(stat, 1)
+    log_p = -float(neglog10p) * pvalues.LN10 - np.log(2.0) if stat > 0 else 0.0
+    return pd.DataFrame([{"name": name, "stat": stat, "p": float(np.exp(log_p)), "neglog10p": -log_p / pvalues.LN10}])

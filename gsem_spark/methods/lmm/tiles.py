@@ -1,7 +1,7 @@
 """Blocks of genotypes as tiles of a fixed number of rows.
 
-A matrix product may add in another order when its shape changes. Every product here is of a tile of ``TILE`` variants, the last
-one filled up with rows of zeros, so that a variant's result has the same bytes whatever block it comes in.
+A matrix product may add in another order when its shape changes. Every product here is of a tile of ``tile_rows`` variants, the
+last one filled up with rows of zeros, so that a variant's result has the same bytes whatever block it comes in.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from gsem_spark.methods.lmm.compiled import jit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TILE: Final = 256
-"""Variants a matrix product: within 2 % of the rate of larger ones."""
+_ROWS: Final = ((131_072, 256), (524_288, 64))
+"""Variants a tile up to so many samples: 256 are within 2 % of the rate of larger tiles; a tile stays below 256 MB."""
+_ROWS_MANY: Final = 16
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Up to ``TILE`` variants, missing calls replaced by the variant's mean.
+    """Up to ``tile_rows`` variants, missing calls replaced by the variant's mean.
 
     Parameters
     ----------
     rows
-        (TILE, n) genotypes, less their mean where the tile is centred; rows behind the last variant are 0.
+        (tile_rows, n) genotypes, less their mean where the tile is centred; rows behind the last variant are 0.
     mean
         (size,) mean of the calls; NaN where all are missing.
     missing
@@ -52,6 +53,11 @@ class Tile:
         return len(self.mean)
 
 
+def tile_rows(n: int) -> int:
+    """Variants a tile of n samples, by n alone, so that they are the same for every block of a plan."""
+    return next((rows for most, rows in _ROWS if n <= most), _ROWS_MANY)
+
+
 def as_block(G: Any, n: int) -> NDArray[Any]:
     """A (S, n) block of genotypes, variants in rows, as int8, float32 or float64, not copied where it is one of them.
 
@@ -71,11 +77,16 @@ def as_block(G: Any, n: int) -> NDArray[Any]:
     return np.ascontiguousarray(block)
 
 
-def load_tile(block: NDArray[Any], start: int, centre: bool) -> Tile:
-    """Decode ``TILE`` rows of a block from ``start`` on; NaN, infinities and negative hard calls (int8) are missing."""
-    part = block[start : start + TILE]
+def load_tile(block: NDArray[Any], start: int, centre: bool, scratch: Floats | None = None) -> Tile:
+    """Decode a tile of rows of a block from ``start`` on; NaN, infinities and negative hard calls (int8) are missing.
+
+    ``scratch`` is the rows of an earlier tile of the same samples that is no longer needed: they are overwritten.
+    """
+    height = tile_rows(block.shape[1])
+    part = block[start : start + height]
     size, n = part.shape
-    rows = np.zeros((TILE, n))
+    rows = np.zeros((height, n)) if scratch is None else scratch
+    rows[size:] = 0.0
     mean, sumsq = np.empty(size), np.empty(size)
     missing, constant = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.bool_)
     decode = _decode_int8 if part.dtype == np.int8 else _decode_float
@@ -87,7 +98,11 @@ def load_tile(block: NDArray[Any], start: int, centre: bool) -> Tile:
 def _decode_int8(part: Any, centre: bool, rows: Any, mean: Any, missing: Any, sumsq: Any, constant: Any) -> None:
     n = part.shape[1]
     for s in range(part.shape[0]):
-        total, squares, gone, low, high = 0, 0, 0, 127, -1
+        total: Any = 0
+        squares: Any = 0
+        low: Any = 127
+        high: Any = -1
+        gone = 0
         for i in range(n):
             g = np.int64(part[s, i])
             low = min(low, g)

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 DECREMENT_TOL: Final = 1e-14
 """Fits stop when a further step would raise the log likelihood by less than half of this."""
+VARIANT_TOL: Final = 1e-11
+"""The same for the refits of a scan: a statistic is good to 1e-10 then."""
 DECREMENT_STALLED: Final = 1e-9
 """A fit whose steps no longer raise the likelihood by more than rounding has converged when the decrement is below this."""
 MAX_STEPS: Final = 100
@@ -155,7 +157,8 @@ def _moved(T: Floats, C: Floats, step: Floats) -> Floats:
     return np.asarray(0.5 * (out + out.T))
 
 
-def maximise(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool) -> tuple[Floats, Floats, Evaluation, bool]:
+def maximise(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool, tol: float = DECREMENT_TOL
+             ) -> tuple[Floats, Floats, Evaluation, bool]:
     """Maximise the likelihood over both matrices from a start at which they are positive definite.
 
     Returns
@@ -170,7 +173,7 @@ def maximise(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool) -> tuple[F
         ridge = 1e-12 * np.trace(now.information) / (2 * m)
         step = np.linalg.solve(now.information + ridge * np.eye(2 * m), now.gradient)
         decrement = float(step @ now.gradient)
-        if decrement < DECREMENT_TOL:
+        if decrement < tol:
             return Cg, Cn, now, True
         share = 1.0
         for _ in range(MAX_HALVINGS):

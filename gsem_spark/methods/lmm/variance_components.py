@@ -18,7 +18,7 @@ from gsem_spark.errors import ConvergenceError, DataError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.lmm.checks import EXAMPLES, PSD_RTOL, as_design, as_kinship, as_vector
 from gsem_spark.methods.lmm.rotation import log_det_cross
-from gsem_spark.methods.pvalues import LN10
+from gsem_spark.methods.lmm.statistics import mixture_lrt
 
 Floats = NDArray[np.float64]
 
@@ -192,14 +192,6 @@ def variance_component_test(full: VarianceComponentFit, reduced: VarianceCompone
         raise DataError(f"the models differ by {', '.join(sorted(extra)) or 'nothing'}; one component is wanted, and the same "
                         "likelihood and samples", where="variance_component_test")
     return mixture_lrt(extra.pop(), full.loglik, reduced.loglik)
-
-
-def mixture_lrt(name: str, loglik: float, loglik_null: float) -> pd.DataFrame:
-    """One row: name, stat, p and neglog10p of a variance, half of chi-square with one degree of freedom."""
-    stat = max(2.0 * (loglik - loglik_null), 0.0)
-    _, neglog10p = pvalues.from_chisq(stat, 1)
-    log_p = -float(neglog10p) * LN10 - np.log(2.0) if stat > 0 else 0.0
-    return pd.DataFrame([{"name": name, "stat": stat, "p": float(np.exp(log_p)), "neglog10p": -log_p / LN10}])
 
 
 def _as_components(components: Mapping[str, ArrayLike] | Sequence[Component], n: int) -> list[Component]:

@@ -15,7 +15,7 @@ from scipy import linalg
 from scipy.linalg import blas
 
 from gsem_spark.methods.lmm.rotation import Spectrum
-from gsem_spark.methods.lmm.tiles import TILE, Tile, row_sums_of_squares
+from gsem_spark.methods.lmm.tiles import Tile, row_sums_of_squares
 
 Floats = NDArray[np.float64]
 Precision = Literal["float64", "float32"]
@@ -31,20 +31,22 @@ class Whitening:
         Heritability it stands at.
     factor
         (n, n) R in column-major order; float32 where the rotation was asked for in float32. (0, 0) for a low rank.
-    vectors, shrink
-        (n, r) U and (r,) w of a low rank; (n, 0) and (0,) for independent samples or a full rank.
-    project
-        (n, c + 1): a row of genotypes times it gives the part explained by the c covariates, in an orthonormal basis of them, and
-        its product with the residuals, xᵀP y.
+    columns
+        (n, c + 1 + r): a row of genotypes times it gives the part explained by the c covariates, in an orthonormal basis of them,
+        its product with the residuals, xᵀP y, and its products with the r vectors U of a low rank (none for a full rank).
+    c
+        Covariates.
+    shrink
+        (r,) w of a low rank.
     rss
         yᵀP y, the residual sum of squares without the variant.
     """
 
     hsq: float
     factor: NDArray[np.floating]
-    vectors: Floats
+    columns: Floats
+    c: int
     shrink: Floats
-    project: Floats
     rss: float
 
     @property
@@ -52,31 +54,44 @@ class Whitening:
         """Whether the background is of low rank."""
         return self.factor.size == 0
 
+    @property
+    def project(self) -> Floats:
+        """(n, c + 1) columns of the covariates and the residual."""
+        return self.columns[:, : self.c + 1]
+
+    @property
+    def vectors(self) -> Floats:
+        """(n, r) eigenvectors of a low rank."""
+        return self.columns[:, self.c + 1 :]
+
     def sums(self, tile: Tile) -> tuple[Floats, Floats, Floats]:
         """Products xᵀPx, xᵀPy and xᵀH⁻¹x of each variant of a tile; uses up the tile's rows.
 
         P takes out covariates in the metric of H⁻¹: P = H⁻¹ - H⁻¹X (XᵀH⁻¹X)⁻¹ XᵀH⁻¹.
         """
-        size, c = tile.size, self.project.shape[1] - 1
+        size, c = tile.size, self.c
+        both = tile.rows @ self.columns
         if self.low_rank:
-            both = tile.rows @ np.hstack([self.project, self.vectors])
             inside = both[:size, c + 1 :]
             total = (tile.sumsq + (inside**2 * self.shrink).sum(axis=1)) / (1.0 - self.hsq)
         else:
-            both = tile.rows @ self.project
-            total = np.empty(TILE)
+            total = np.empty(len(tile.rows))
             row_sums_of_squares(self.whiten_rows(tile.rows), total)
         covered = both[:size, :c]
         return total[:size] - (covered**2).sum(axis=1), both[:size, c], total[:size]
 
     def whiten_rows(self, rows: Floats) -> NDArray[np.floating]:
-        """Rows g of a (TILE, n) tile as H^(-1/2) g; for a full rank ``rows`` is used up."""
+        """Rows g of a tile as H^(-1/2) g; for a full rank ``rows`` is used up."""
         if self.low_rank:
-            root = np.sqrt(1.0 + self.shrink) - 1.0
-            return np.asarray((rows + ((rows @ self.vectors) * root) @ self.vectors.T) / np.sqrt(1.0 - self.hsq))
+            return _whiten_low_rank(rows, self.vectors, self.shrink, self.hsq)
         if self.factor.dtype == np.float32:
             return np.asarray(blas.strmm(1.0, self.factor, rows.astype(np.float32).T, overwrite_b=1).T)
         return np.asarray(blas.dtrmm(1.0, self.factor, rows.T, overwrite_b=1).T)
+
+
+def _whiten_low_rank(rows: Floats, vectors: Floats, shrink: Floats, hsq: float) -> Floats:
+    root = np.sqrt(1.0 + shrink) - 1.0
+    return np.asarray((rows + ((rows @ vectors) * root) @ vectors.T) / np.sqrt(1.0 - hsq))
 
 
 def prepare_whitening(spectrum: Spectrum, y: Floats, X: Floats, hsq: float, precision: Precision = "float64") -> Whitening:
@@ -99,13 +114,12 @@ def prepare_whitening(spectrum: Spectrum, y: Floats, X: Floats, hsq: float, prec
         kept = spectrum.vectors[:, :0] if hsq == 0.0 else spectrum.vectors
         d = spectrum.eigenvalues[: kept.shape[1]]
         shrink = (1.0 - hsq) / (hsq * d + 1.0 - hsq) - 1.0
-        bare = Whitening(hsq, np.empty((0, 0)), kept, shrink, np.empty((n, 1)), 0.0)
 
         def apply(columns: Floats) -> Floats:
-            return np.asarray(bare.whiten_rows(columns.T).T, dtype=np.float64)
+            return _whiten_low_rank(columns.T, kept, shrink, hsq).T
 
         back = apply
-        factor: NDArray[np.floating] = bare.factor
+        factor: NDArray[np.floating] = np.empty((0, 0))
     else:
         roots = spectrum.vectors / np.sqrt(hsq * spectrum.eigenvalues + 1.0 - hsq)
         R = np.asfortranarray(linalg.qr(roots.T, mode="r", overwrite_a=True, check_finite=False)[0])
@@ -122,5 +136,5 @@ def prepare_whitening(spectrum: Spectrum, y: Floats, X: Floats, hsq: float, prec
     residual = apply(y[:, None])
     residual = residual - basis @ (basis.T @ residual)
     residual -= basis @ (basis.T @ residual)
-    project = np.ascontiguousarray(back(np.hstack([basis, residual])))
-    return Whitening(hsq, factor, kept, shrink, project, float((residual**2).sum()))
+    columns = np.ascontiguousarray(np.hstack([back(np.hstack([basis, residual])), kept]))
+    return Whitening(hsq, factor, columns, X.shape[1], shrink, float((residual**2).sum()))

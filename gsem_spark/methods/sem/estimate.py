@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.methods.ldsc.covstruct import vech
-from gsem_spark.methods.sem.model import Model, State
+from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.sem.model_parts import State
 
 Floats = NDArray[np.float64]
 Estimation = Literal["DWLS", "ML"]
 
-GRADIENT_TOLERANCE: Final = 1e-10
+GRADIENT_TOLERANCE: Final = 1e-11
 """Largest gradient element at the optimum, each in units of its parameter's curvature (for DWLS: of its naive SE)."""
 STALL_TOLERANCE: Final = 1e-7
 """Gradient that still counts as converged when rounding stops all progress."""
 MAX_ITERATIONS: Final = 300
+EPS: Final = float(np.finfo(np.float64).eps)
 FIRST_DAMPING: Final = 1e-3
 LARGEST_DAMPING: Final = 1e12
 SMALLEST_DAMPING: Final = 1e-13
@@ -37,7 +39,7 @@ ML_ROUNDING: Final = 1e-13
 SADDLE_CURVATURE: Final = -1e-6
 SADDLE_STEP: Final = 0.5
 MAX_ESCAPES: Final = 5
-LOST: Final = -30.0
+LOST: Final = -1000.0
 """A residual variance below this many times the trait's variance: f falls towards infinity, and the search is given up."""
 
 
@@ -304,13 +306,13 @@ def _descend(objective: Objective, theta: Floats) -> tuple[Optimum, Derivatives]
 
 def curvature_scale(d: Derivatives) -> Floats:
     """(q,) square roots of the information's diagonal: parameters times these have unit curvature."""
-    diagonal = np.diag(d.information)
-    floor = np.finfo(np.float64).eps * float(np.max(diagonal, initial=0.0))
+    diagonal = d.information.diagonal()
+    floor = EPS * float(diagonal.max(initial=0.0))
     return np.sqrt(np.maximum(diagonal, floor if floor > 0 else 1.0))
 
 
 def _gradient_norm(d: Derivatives) -> float:
-    return float(np.max(np.abs(d.gradient) / curvature_scale(d), initial=0.0))
+    return float((np.abs(d.gradient) / curvature_scale(d)).max(initial=0.0))
 
 
 def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
@@ -322,7 +324,7 @@ def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
         damped = matrix + damping * np.eye(gradient.size)
         factor = cholesky(damped)
         if factor is not None:
-            step = -linalg.cho_solve((factor, True), gradient)
+            step = -linalg.lapack.dpotrs(factor, gradient, lower=1)[0].ravel()
             return step / scale, float(-(gradient @ step + 0.5 * step @ matrix @ step))
     return -gradient / scale / (1.0 + damping), float(0.5 * gradient @ gradient / (1.0 + damping))
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -29,6 +31,8 @@ PARAMETER_COLUMNS: Final = (
     "lhs", "op", "rhs", "label", "free", "est", "se", "z", "p", "neglog10p", "std_est", "std_se", "std_all",
     "std_all_se",
 )
+PAINTER: Final = "gsem_spark.report.path_diagram:draw"
+"""Who paints the diagrams, by name as an entry point: drawing lies above the mathematics, which runs without it."""
 _TEXT: Final = ("lhs", "op", "rhs", "label")
 _SECTIONS: Final = (
     ("=~", "Latent variables"), ("~", "Regressions"), ("~~", "Variances and covariances"), (":=", "Defined parameters"),
@@ -80,7 +84,7 @@ class Fit:
     messages
         Sentences: smoothing, Heywood cases, convergence, identification.
     converged, gradient_norm, iterations
-        How the estimation ended; the gradient is in curvature units, at most 1e-10 at a clean optimum.
+        How the estimation ended; the gradient is in curvature units, at most 1e-11 at a clean optimum.
     tried
         One sentence for each start that failed before the one that was kept.
     source
@@ -165,6 +169,29 @@ class Fit:
         if rows.empty or column not in rows:
             raise DataError(f"the fit has no path {lhs}{op}{rhs} with a column {column!r}")
         return float(rows[column].iloc[0])
+
+    def draw(self, path: str | Path, *, standardised: bool = True, hide_below: float = 0.0) -> Path:
+        """Draw the path diagram to a file, ``.svg``, ``.png`` or ``.dot`` by its ending, and return where it is.
+
+        Parameters
+        ----------
+        path
+            Where to.
+        standardised
+            Print the standardised solution; else the one in the units of S.
+        hide_below
+            Leave out loadings with a smaller absolute value.
+
+        Raises
+        ------
+        ConfigError
+            For another ending.
+        ModelError
+            When the model has no one-headed arrow.
+        """
+        module, _, name = PAINTER.partition(":")
+        drawn: Path = getattr(import_module(module), name)(self, path, standardised=standardised, hide_below=hide_below)
+        return drawn
 
     # --- text --------------------------------------------------------------------------------------------------------
     def summary(self) -> str:

@@ -7,14 +7,12 @@ the selection of the first rows [McArdle & McDonald 1984, Br J Math Stat Psychol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ModelError
@@ -22,80 +20,15 @@ from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem import expressions as ex
 from gsem_spark.methods.sem.constraints import Constraint, Defined, Function, Restrictions
 from gsem_spark.methods.sem.model_checks import cell_key, check_labels, check_no_circle, check_path
+from gsem_spark.methods.sem.model_parts import Layout, State
+from gsem_spark.methods.sem.model_parts import Operator as Operator
+from gsem_spark.methods.sem.model_parts import Path as Path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-Operator = Literal["=~", "~", "~~"]
-
-
-@dataclass(frozen=True)
-class Path:
-    """One arrow of the diagram.
-
-    Parameters
-    ----------
-    lhs, op, rhs
-        As lavaan writes them: ``F =~ x`` (factor to indicator), ``y ~ x`` (x to y), ``a ~~ b`` ((residual) covariance).
-    fixed
-        The value of a fixed parameter; None for a free one.
-    label
-        Free parameters with the same label are one parameter.
-    start
-        Where the estimation of a free parameter starts; None leaves it to :mod:`gsem_spark.methods.sem.starts`.
-    constant
-        Label of a fixed parameter: what constraints and defined parameters call its value.
-    """
-
-    lhs: str
-    op: Operator
-    rhs: str
-    fixed: float | None = None
-    label: str | None = None
-    start: float | None = None
-    constant: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The path as text, e.g. ``F1=~BMI``."""
-        return f"{self.lhs}{self.op}{self.rhs}"
-
-    @property
-    def syntax(self) -> str:
-        """The path as a line of lavaan syntax."""
-        modifier = f"{self.fixed:.17g}*" if self.fixed is not None else f"{self.label}*" if self.label else ""
-        if self.op == "=~" and not modifier:
-            modifier = "NA*"
-        term = f"{modifier}{self.rhs}"
-        if self.op == "=~" and self.label:
-            term = f"NA*{self.rhs} + {term}"
-        if self.constant:
-            term += f" + {self.constant}*{self.rhs}"
-        return f"{self.lhs} {self.op} {term}"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The free paths: place in theta, row and column in their matrix, whether that is A, whether a variance.
-
-    ``distinct`` says that every free path is its own parameter, in theta's order.
-    """
-
-    place: Ints
-    row: Ints
-    column: Ints
-    directed: NDArray[np.bool_]
-    variance: NDArray[np.bool_]
-    distinct: bool
-
-
-@dataclass(frozen=True)
-class State:
-    """The matrices at one theta, all (m, m): A, P, B = (I - A)^-1 and D = B P B', the covariances of all variables."""
-
-    a: Floats
-    p: Floats
-    b: Floats
-    d: Floats
 
 
 @dataclass(frozen=True)
@@ -360,6 +293,11 @@ class Model:
         """(q, m, m) derivatives of :meth:`covariance`, all variables, by each free parameter."""
         return self.state_derivatives(self.state(theta), len(self.variables))
 
+    def variance_derivatives(self, theta: ArrayLike) -> Floats:
+        """(m, q) derivatives of the diagonal of :meth:`covariance` by each free parameter."""
+        left, right = self._arms(self.state(theta), len(self.variables))
+        return self._gathered(2.0 * left * right).T
+
     def state_derivatives(self, at: State, n: int) -> Floats:
         """(q, n, n) derivatives of the covariances of the first n variables."""
         left, right = self._arms(at, n)
@@ -416,16 +354,16 @@ class Model:
         above = b[: self.k]
         pulled = weight @ above
         e, t = above.T @ pulled, d[:, : self.k] @ pulled
-        one, two = np.flatnonzero(where.directed), np.flatnonzero(~where.directed)
+        one, two = where.split
         i, j = where.row[one][:, None], where.column[one][:, None]
         to, source = i.T, j.T
         r, c = where.row[two][None, :], where.column[two][None, :]
         n = where.place.size
         by_path = np.zeros((n, n))
-        by_path[np.ix_(one, one)] = 2.0 * (b[j, to] * t[source, i] + b[source, i] * t[j, to] + d[j, source] * e[to, i])
+        by_path[one[:, None], one] = 2.0 * (b[j, to] * t[source, i] + b[source, i] * t[j, to] + d[j, source] * e[to, i])
         mixed = 2.0 * (b[j, r] * e[c, i] + b[j, c] * e[r, i]) * np.where(r == c, 0.5, 1.0)
-        by_path[np.ix_(one, two)] = mixed
-        by_path[np.ix_(two, one)] = mixed.T
+        by_path[one[:, None], two] = mixed
+        by_path[two[:, None], one] = mixed.T
         return by_path if where.distinct else self._gathered(self._gathered(by_path).T)
 
     # --- as text and tables ------------------------------------------------------------------------------------------
@@ -445,19 +383,9 @@ class Model:
             ``lhs op rhs free label ustart``: one row a path, numbered in ``free`` where it is estimated (equal ones each have
             a number, and a row ``.p1. == .p2.`` after the paths); then the constraints and the defined parameters.
         """
-        free = np.cumsum(self.path_index >= 0) * (self.path_index >= 0)
-        rows: list[tuple[str, str, str, int, str, float]] = [
-            (p.lhs, p.op, p.rhs, int(n), p.label or p.constant or "",
-             p.fixed if p.fixed is not None else math.nan if p.start is None else p.start)
-            for p, n in zip(self.paths, free, strict=True)
-        ]
-        first: dict[str, int] = {}
-        for n, path in enumerate(self.paths, 1):
-            if path.label is not None and first.setdefault(path.label, n) != n:
-                rows.append((f".p{first[path.label]}.", "==", f".p{n}.", 0, "", math.nan))
-        rows += [(ex.to_text(c.lhs), c.relation, ex.to_text(c.rhs), 0, "", math.nan) for c in self.constraints]
-        rows += [(d.name, ":=", ex.to_text(d.expression), 0, d.name, math.nan) for d in self.defined]
-        return pd.DataFrame(rows, columns=["lhs", "op", "rhs", "free", "label", "ustart"])
+        from gsem_spark.methods.sem.partable import lavaan_table
+
+        return lavaan_table(self)
 
     # --- as plain data -----------------------------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:

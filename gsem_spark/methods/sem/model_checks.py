@@ -10,7 +10,8 @@ from gsem_spark.errors import ModelError
 from gsem_spark.methods.sem import expressions as ex
 
 if TYPE_CHECKING:
-    from gsem_spark.methods.sem.model import Model, Path
+    from gsem_spark.methods.sem.model import Model
+    from gsem_spark.methods.sem.model_parts import Path
 
 
 def check_path(path: Path, names: Sequence[str]) -> None:

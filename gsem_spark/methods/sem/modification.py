@@ -25,8 +25,9 @@ from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.methods.sem.fitting import fit_model
 from gsem_spark.methods.sem.inference import moment_weights
-from gsem_spark.methods.sem.model import Model, Operator, Path, State
+from gsem_spark.methods.sem.model import Model, Operator, Path
 from gsem_spark.methods.sem.model_checks import cell_key
+from gsem_spark.methods.sem.model_parts import State
 
 Floats = NDArray[np.float64]
 

@@ -89,7 +89,7 @@ def _completely_standardised(model: Model, theta: Floats) -> tuple[Floats, Float
     rows, columns, directed = model.cells
     values, selection = model.path_values(theta), model.value_derivatives()
     variance, own = np.diag(model.covariance(theta)), np.diag(model.matrices(theta)[1])
-    d_variance = np.einsum("qii->iq", model.covariance_derivatives(theta))
+    d_variance = model.variance_derivatives(theta)
     d_own = np.zeros_like(d_variance)
     on_diagonal = ~directed & (rows == columns)
     d_own[rows[on_diagonal]] = selection[on_diagonal]
@@ -120,7 +120,7 @@ def _with_defined(model: Model, values: Floats, derivatives: Floats, theta_cov: 
         values = np.r_[values, [f.value(values) for f in functions]]
     if theta_cov is None:
         return Estimates(values, np.full(values.size, np.nan))
-    variance = np.einsum("iq,qr,ir->i", derivatives, theta_cov, derivatives, optimize=True)
+    variance = np.sum((derivatives @ theta_cov) * derivatives, axis=1)
     with np.errstate(invalid="ignore"):
         errors = np.sqrt(np.maximum(variance, 0.0))
         moves = np.max(np.abs(derivatives), axis=1, initial=0.0) > 0

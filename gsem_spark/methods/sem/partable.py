@@ -8,11 +8,16 @@ are estimated, as moments of S like any other (lavaan's ``fixed.x = FALSE``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+import numpy as np
+import pandas as pd
+
 from gsem_spark.errors import ModelError
+from gsem_spark.methods.sem import expressions as ex
 from gsem_spark.methods.sem.model import Model, Operator, Path
 from gsem_spark.methods.sem.model_checks import nearest
 from gsem_spark.methods.sem.syntax import Modifier, Statements, place_error, read
@@ -200,3 +205,19 @@ def _path(row: _Row) -> Path:
         return Path(row.lhs, row.op, row.rhs, fixed=row.fixed, constant=label)
     return Path(row.lhs, row.op, row.rhs, label=label, start=row.modifier.start)
 
+
+def lavaan_table(model: Model) -> pd.DataFrame:
+    """The parameter table of a model as lavaan shows it (see ``Model.table``)."""
+    free = np.cumsum(model.path_index >= 0) * (model.path_index >= 0)
+    rows: list[tuple[str, str, str, int, str, float]] = [
+        (p.lhs, p.op, p.rhs, int(n), p.label or p.constant or "",
+         p.fixed if p.fixed is not None else math.nan if p.start is None else p.start)
+        for p, n in zip(model.paths, free, strict=True)
+    ]
+    first: dict[str, int] = {}
+    for n, path in enumerate(model.paths, 1):
+        if path.label is not None and first.setdefault(path.label, n) != n:
+            rows.append((f".p{first[path.label]}.", "==", f".p{n}.", 0, "", math.nan))
+    rows += [(ex.to_text(c.lhs), c.relation, ex.to_text(c.rhs), 0, "", math.nan) for c in model.constraints]
+    rows += [(d.name, ":=", ex.to_text(d.expression), 0, d.name, math.nan) for d in model.defined]
+    return pd.DataFrame(rows, columns=["lhs", "op", "rhs", "free", "label", "ustart"])

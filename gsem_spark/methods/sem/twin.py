@@ -43,10 +43,11 @@ def unit_variance_twin(model: Model) -> Model | None:
         return None
     freed = {marker for marker, _ in markers.values()}
     fixed = {own for _, own in markers.values()}
-    paths = tuple(
-        replace(p, fixed=None, constant=None, start=None) if p in freed else replace(p, fixed=1.0, start=None) if p in fixed else p
-        for p in model.paths
-    )
+    swapped = {
+        **{p: replace(p, fixed=None, constant=None, start=None) for p in freed},
+        **{p: replace(p, fixed=1.0, start=None) for p in fixed},
+    }
+    paths = tuple(swapped.get(p, p) for p in model.paths)
     return Model(model.observed, model.latent, paths, model.constraints, model.defined)
 
 

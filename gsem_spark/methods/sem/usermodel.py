@@ -37,8 +37,8 @@ def user_model(
     std_lv
         Fix the factors' variances at 1 instead of each first loading. A ready model has its scales already.
     bound_residuals
-        Hold the traits' residual variances above ``RESIDUAL_MINIMUM``, as GenomicSEM's ``fix_resid`` does when a fit fails: the way
-        out where a residual variance runs below zero. Bounds that hold with equality are named in the messages.
+        Hold the traits' residual variances above ``RESIDUAL_MINIMUM``, as GenomicSEM's ``fix_resid`` does when a fit fails: the
+        way out where a residual variance runs below zero. Bounds that hold with equality are named in the messages.
 
     Returns
     -------
@@ -77,11 +77,12 @@ def with_bounded_residuals(model: Model, minimum: float = RESIDUAL_MINIMUM) -> M
     taken = {*model.label_index, *model.constants, *(d.name for d in model.defined)}
     paths, bounds = [], {}
     for path in model.paths:
-        if path.op == "~~" and path.lhs == path.rhs and path.lhs in model.observed and path.fixed is None:
-            label = path.label or next(n for i in count() if (n := f"residual_{path.lhs}" + "_" * i) not in taken)
-            path = replace(path, label=label)
-            bounds[label] = Constraint(Name(label), ">", Number(minimum))
-        paths.append(path)
+        if path.op != "~~" or path.lhs != path.rhs or path.lhs not in model.observed or path.fixed is not None:
+            paths.append(path)
+            continue
+        label = path.label or next(n for i in count() if (n := f"residual_{path.lhs}" + "_" * i) not in taken)
+        paths.append(replace(path, label=label))
+        bounds[label] = Constraint(Name(label), ">", Number(minimum))
     return replace(model, paths=tuple(paths), constraints=(*model.constraints, *bounds.values()))
 
 
