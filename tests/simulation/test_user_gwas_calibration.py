@@ -40,7 +40,7 @@ def draw(cov: CovStruct, n: int, seed: int, mean: np.ndarray | None = None) -> t
     return (z if mean is None else z + mean) * se, se, maf
 
 
-def tests(gwas: UserModelGwas, cov: CovStruct, snps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+def p_values(gwas: UserModelGwas, cov: CovStruct, snps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """p-values of the factor's effect, Q_SNP and the omnibus Wald test."""
     got = gwas.fit(*snps)
     assert np.isin(got["status"].astype(str), ["ok", "heywood"]).all()
@@ -51,7 +51,7 @@ def tests(gwas: UserModelGwas, cov: CovStruct, snps: tuple[np.ndarray, np.ndarra
 def test_null_snps_with_overlap(fix: bool) -> None:
     cov = structure()
     gwas = UserModelGwas.prepare(cov, MODEL, fix_measurement=fix)
-    parts = [tests(gwas, cov, draw(cov, BATCH, seed)) for seed in range(SNPS // BATCH)]
+    parts = [p_values(gwas, cov, draw(cov, BATCH, seed)) for seed in range(SNPS // BATCH)]
     print(f"\n{SNPS:,} null SNPs, overlap, {gwas.route}\n{'test':<8}{'lambda':>9}{'p < 1e-4':>10}{'expected':>10}")
     for name in parts[0]:
         p = np.concatenate([part[name] for part in parts])
@@ -71,7 +71,7 @@ def test_power_and_what_q_snp_rejects() -> None:
         for size in (2.0, 4.0, 6.0, 8.0):
             mean = np.tile(shape / np.max(shape) * size, (n, 1))
             power[kind, size] = {
-                name: float((p < LEVEL).mean()) for name, p in tests(gwas, cov, draw(cov, n, 99, mean)).items()
+                name: float((p < LEVEL).mean()) for name, p in p_values(gwas, cov, draw(cov, n, 99, mean)).items()
             }
             print(f"{kind:<10}{size:>8.0f}" + "".join(f"{x:>9.4f}" for x in power[kind, size].values()))
     for size in (2.0, 4.0, 6.0, 8.0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -141,37 +141,42 @@ def other_partitions(ws: Workspace, partitions: int, batch_rows: int) -> Iterato
 class Death:
     """Kills at the ``at``-th commit of a workspace: ``before`` (its data files are there, the commit is not) or ``after`` it.
 
-    Commits that a step leaves to chance in their order come as given when killed before, the other way round after.
+    A commit is a write by Spark, or files that workers wrote and that the store adds.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, ws: Workspace, at: int, moment: Moment) -> None:
         self.count, self.at, self.moment = 0, at, moment
         self._store: Any = ws._store
-        self._patch, self._write, self._lock = patch, self._store.write, threading.Lock()
+        self._patch, self._write, self._add, self._lock = patch, self._store.write, self._store.add_files, threading.Lock()
         patch.setattr(self._store, "write", self.write)
-        patch.setattr(ws, "replace_all", lambda writes, *, metadata=None: [
-            ws.replace(*write, metadata=metadata) for write in (writes if moment == "before" else reversed(writes))
-        ])  # fmt: skip
+        patch.setattr(self._store, "add_files", self.add_files)
 
     @property
     def came(self) -> bool:
         """Whether the run got as far as the commit that it was to die of."""
         return self.count >= self.at
 
-    def write(self, schema: TableSchema, frame: Any, scopes: list[Scope] | None, metadata: str) -> None:
-        """The store's write, up to the end."""
+    def write(self, *write: Any) -> None:
+        """The store's write by Spark, up to the end."""
+        self._up_to_the_end(lambda: self._write(*write), lambda: self._write_without_commit(*write))
+
+    def add_files(self, *commit: Any) -> None:
+        """The store's commit of files that are there already, up to the end."""
+        self._up_to_the_end(lambda: self._add(*commit), lambda: None)
+
+    def _up_to_the_end(self, whole: Callable[[], None], without_commit: Callable[[], None]) -> None:
         with self._lock:
             if self.came:  # another thread of a process that is dead
                 raise Killed
             self.count += 1
             if not self.came:
-                self._write(schema, frame, scopes, metadata)
-            elif self.moment == "after":
-                self._write(schema, frame, scopes, metadata)
-                raise Killed
+                whole()
+                return
+            if self.moment == "after":
+                whole()
             else:
-                self._write_without_commit(schema, frame, scopes, metadata)
-                raise Killed
+                without_commit()
+            raise Killed
 
     def _write_without_commit(self, schema: TableSchema, *write: Any) -> None:
         if self._store.format == "parquet":

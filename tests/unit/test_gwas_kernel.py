@@ -259,7 +259,7 @@ def test_empty_batch_has_every_column() -> None:
         ({"gc": "loud"}, "gc is 'loud'"),
         ({"estimation": "WLS"}, "estimation is 'WLS'"),
         ({"snp_se": 0.0}, "snp_se is 0.0"),
-        ({"model": "F1 =~ A"}, "common factor"),
+        ({"model": "F1 =~ T0 + T1 + T2"}, "no path from SNP"),
         ({"sub": "F2~SNP"}, "F2~SNP"),
         ({"maf": [0.1, 0.2]}, "must be"),
         ({"beta": [[0.1, 0.2]]}, "must be"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from gsem_spark.errors import GsemError, ModelError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.gwas import outcomes
+from gsem_spark.methods.gwas.columns import check_batch
 from gsem_spark.methods.gwas.kernel import (
     CHISQ,
     EST,
@@ -26,6 +27,8 @@ from gsem_spark.methods.gwas.kernel import (
 from gsem_spark.methods.gwas.kernel_ml import make_ml_work, ml_fit_batch, ml_fit_one
 from gsem_spark.methods.gwas.moments import Gc, Moments, arrange, gc_factors, smoothing_bounds, with_covariance
 from gsem_spark.methods.gwas.null import null_solution
+from gsem_spark.methods.gwas.result_rows import RESULT_COLUMNS as RESULT_COLUMNS
+from gsem_spark.methods.gwas.settings import Estimation, check_settings
 from gsem_spark.methods.gwas.smallmatrix import cholesky
 from gsem_spark.methods.gwas.smoothed import smooth_snp
 from gsem_spark.methods.gwas.smoothed_batch import ml_smooth_and_fit, smooth_and_fit
@@ -35,7 +38,6 @@ from gsem_spark.thresholds import SNP_SE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Estimation = Literal["DWLS", "ML"]
 
 MIN_TRAITS: Final = 3
 """With two traits the loadings of a common factor are not identified."""
@@ -43,11 +45,6 @@ FACTOR: Final = "F1"
 LHS_OP_RHS: Final = (FACTOR, "~", "SNP")
 """The parameter that a common-factor GWAS reports."""
 
-RESULT_COLUMNS: Final = (
-    "est", "se", "z", "p", "neglog10p", "chisq", "chisq_df", "chisq_p", "aic", "q_snp", "q_snp_df", "q_snp_p", "q_snp_neglog10p",
-    "status", "message", "z_smooth",
-)
-"""Keys of :meth:`CommonFactorGwas.fit`, in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +178,7 @@ class CommonFactorGwas:
         ModelError
             When the shapes do not agree with each other and with the traits. Never for what a single SNP holds.
         """
-        b, s, m = self._check_batch(beta, se, maf)
+        b, s, m = check_batch(beta, se, maf, self.traits)
         n = m.size
         out = np.full((n, 4), np.nan)
         codes, culprits = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
@@ -251,19 +248,6 @@ class CommonFactorGwas:
             )
         return code, culprit, bits, snp.z_smooth
 
-    def _check_batch(self, beta: ArrayLike, se: ArrayLike, maf: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        b = np.ascontiguousarray(beta, dtype=np.float64)
-        s = np.ascontiguousarray(se, dtype=np.float64)
-        m = np.ascontiguousarray(maf, dtype=np.float64)
-        k = len(self.traits)
-        if m.ndim != 1 or b.shape != (m.size, k) or s.shape != (m.size, k):
-            raise ModelError(
-                f"beta {b.shape}, se {s.shape} and maf {m.shape} must be (n, {k}), (n, {k}) and (n,) for the {k} traits "
-                f"{', '.join(self.traits)}",
-                remedy="give one column a trait, in the order of the covariance structure, and one row a SNP",
-            )
-        return b, s, m
-
     def _columns(self, out: Floats, codes: Ints, culprits: Ints, smoothed: Ints, z_smooth: Floats) -> dict[str, NDArray[Any]]:
         est, se, q, chisq = (np.ascontiguousarray(out[:, column]) for column in (EST, SE, Q, CHISQ))
         n, k = codes.size, len(self.traits)
@@ -287,8 +271,4 @@ def _check_settings(cov: CovStruct, gc: str, snp_se: float, estimation: str) -> 
             f"a common factor needs at least {MIN_TRAITS} traits, and the covariance structure has {k}: {', '.join(cov.traits)}",
             remedy="add traits, or test the two traits one by one",
         )
-    for name, value, choices in (("gc", gc, get_args(Gc)), ("estimation", estimation, get_args(Estimation))):
-        if value not in choices:
-            raise ModelError(f"{name} is {value!r}", remedy=f"use one of {', '.join(choices)}")
-    if not (np.isfinite(snp_se) and snp_se > 0):
-        raise ModelError(f"snp_se is {snp_se}; it must be a positive number", remedy=f"leave it out for the usual {SNP_SE}")
+    check_settings(gc, snp_se, estimation)

@@ -248,12 +248,18 @@ def fit_one(
 @jit
 def screen(beta: Floats, se: Floats, maf: float) -> tuple[int, int]:
     """Code and trait of a SNP whose input cannot be fitted; ``OK`` otherwise."""
-    if not np.isfinite(maf):
+    return screen_predictor(beta, se, maf * (1.0 - maf))
+
+
+@jit
+def screen_predictor(beta: Floats, se: Floats, variance: float) -> tuple[int, int]:
+    """:func:`screen` for a predictor of any variance: a SNP's is positive where its MAF is between 0 and 1."""
+    if not np.isfinite(variance):
         return outcomes.MISSING, 0
     for j in range(beta.size):
         if not (np.isfinite(beta[j]) and np.isfinite(se[j])):
             return outcomes.MISSING, j
-    if not (0.0 < maf < 1.0):
+    if not variance > 0.0:
         return outcomes.NO_VARIANCE, 0
     for j in range(beta.size):
         if not se[j] > 0.0:
@@ -264,9 +270,15 @@ def screen(beta: Floats, se: Floats, maf: float) -> tuple[int, int]:
 @jit
 def v_full_is_known(m: Moments, scale: Floats, v: float) -> bool:
     """Whether every standard error of a SNP-trait covariance lies where ``m`` holds (see ``moments.smoothing_bounds``)."""
+    return within_bounds(m.snp_bounds, scale, v)
+
+
+@jit
+def within_bounds(bounds: Floats, scale: Floats, v: float) -> bool:
+    """Whether every standard error of a SNP-trait covariance lies in the open range ``bounds`` (2,)."""
     for j in range(scale.size):
         variance = scale[j] * scale[j] * v * v
-        if not m.snp_bounds[0] < variance < m.snp_bounds[1]:
+        if not bounds[0] < variance < bounds[1]:
             return False
     return True
 

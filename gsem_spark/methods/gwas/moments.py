@@ -74,8 +74,8 @@ def arrange(
     pair = np.full((k, k), -1, dtype=np.int64)
     pair[rows[pairs], columns[pairs]] = pair[columns[pairs], rows[pairs]] = np.arange(pairs.size)
     try:
-        full_precision = _spd_inverse(V)
-        snp_precision = _spd_inverse(R)
+        full_precision = spd_inverse(V)
+        snp_precision = spd_inverse(R)
     except linalg.LinAlgError:
         return None
     w = 1.0 / np.diagonal(V)[pairs]
@@ -114,7 +114,7 @@ def with_covariance(m: Moments, S: Floats) -> Moments:
     )
 
 
-def _spd_inverse(a: Floats) -> Floats:
+def spd_inverse(a: Floats) -> Floats:
     """Inverse of a symmetric positive definite matrix by its Cholesky factor, on the correlation scale, exactly symmetric."""
     d = np.sqrt(np.diagonal(a))
     if not np.all(d > 0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -54,7 +56,9 @@ _SMOOTHED: Final = {
 }
 
 
-def describe(codes: Ints, culprits: Ints, smoothed: Ints, traits: tuple[str, ...]) -> tuple[Texts, Texts]:
+def describe(
+    codes: Ints, culprits: Ints, smoothed: Ints, traits: tuple[str, ...], other: Mapping[int, str] = MappingProxyType({})
+) -> tuple[Texts, Texts]:
     """Turn the kernel's codes into the ``status`` and ``message`` columns.
 
     Parameters
@@ -67,6 +71,8 @@ def describe(codes: Ints, culprits: Ints, smoothed: Ints, traits: tuple[str, ...
         (n,) bits ``S_SMOOTHED`` and ``V_SMOOTHED``.
     traits
         k trait names.
+    other
+        Messages that replace the usual ones of their codes.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def describe(codes: Ints, culprits: Ints, smoothed: Ints, traits: tuple[str, ...
     statuses, messages = np.empty(distinct.size, dtype=object), np.empty(distinct.size, dtype=object)
     for i, slot in enumerate(distinct.tolist()):
         bits, code, trait = slot // (10 * k), slot // k % 10, slot % k
-        text = _MESSAGE[code]
+        text = other.get(code, _MESSAGE[code])
         text = text.format(trait=traits[trait]) if text else None
         statuses[i] = _STATUS[code]
         if bits:

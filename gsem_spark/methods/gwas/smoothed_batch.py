@@ -97,6 +97,21 @@ def smooth_s_full(S: Floats, beta: Floats, scale: Floats, v: float, m: Moments, 
         Whether there was a positive definite neighbour, its SNP variance, and the largest change of beta / scale.
     """
     k = beta.size
+    ok, after, z_smooth = smooth_moments(S, beta, scale, v, full)
+    if not ok:
+        return False, v, np.nan
+    for i in range(k):
+        m.variance[i] = full[i + 1, i + 1]
+        for j in range(k):
+            m.full_covariance[i, j] = full[i + 1, j + 1]
+            m.covariance[i, j] = m.sign * full[i + 1, j + 1] if i != j else 0.0
+    return True, after, z_smooth
+
+
+@jit
+def smooth_moments(S: Floats, beta: Floats, scale: Floats, v: float, full: Floats) -> tuple[bool, float, float]:
+    """Smooth one SNP's S_full into ``full`` (k + 1, k + 1), ``beta`` and ``scale`` in place; returns as :func:`smooth_s_full`."""
+    k = beta.size
     full[0, 0] = v
     for i in range(k):
         full[0, i + 1] = full[i + 1, 0] = v * beta[i]
@@ -111,10 +126,6 @@ def smooth_s_full(S: Floats, beta: Floats, scale: Floats, v: float, m: Moments, 
         beta[i] = full[0, i + 1] / after
         scale[i] = scale[i] * v / after
         z_smooth = max(z_smooth, abs(beta[i] / scale[i] - before))
-        m.variance[i] = full[i + 1, i + 1]
-        for j in range(k):
-            m.full_covariance[i, j] = full[i + 1, j + 1]
-            m.covariance[i, j] = m.sign * full[i + 1, j + 1] if i != j else 0.0
     return True, after, z_smooth
 
 

@@ -1,0 +1,146 @@
+"""Batches of SNPs through the compiled fits of any model, with smoothing of S_full where it is not positive definite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsem_spark.methods.gwas import outcomes
+from gsem_spark.methods.gwas.arrangement import Arranged, Sampling
+from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.kernel import s_full_is_pd, screen_predictor, within_bounds
+from gsem_spark.methods.gwas.kernel_linear import fit_linear, make_linear_work
+from gsem_spark.methods.gwas.kernel_user import Targets, fit_one, make_work
+from gsem_spark.methods.gwas.linear import Reduced, Shared
+from gsem_spark.methods.gwas.smoothed_batch import smooth_moments
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """One batch of n SNPs as it came: c columns of traits, of which the model uses k."""
+
+    beta: Floats  # (n, c)
+    se: Floats  # (n, c)
+    variance: Floats  # (n,) of the predictor
+    column: Ints  # (k,) column of each of the model's traits
+    gc: Floats  # (k,) factors of the standard errors
+    S: Floats  # (k, k)
+    chol_s: Floats  # (k, k) Cholesky factor of S; zero where S is not positive definite
+
+
+class Found(NamedTuple):
+    """What comes out; t targets, f factors with Q_SNP. Rows without a fit keep what they hold."""
+
+    est: Floats  # (n, t)
+    covariance: Floats  # (n, t, t) or, where only variances are asked for, (n, t, 1)
+    q: Floats  # (n, f)
+    chisq: Floats  # (n, 1)
+    codes: Ints  # (n,)
+    culprits: Ints  # (n,)
+    z_smooth: Floats  # (n,)
+
+
+@jit
+def load(
+    batch: Batch, row: int, smooth: bool, bounds: Floats, beta: Floats, scale: Floats, full: Floats
+) -> tuple[int, int, float, float]:
+    """Bring one SNP's effects and errors in the model's order, smoothed into ``full`` on request.
+
+    Returns
+    -------
+    code, trait, v, z_smooth
+        ``OK`` where the SNP can be fitted as it now stands.
+    """
+    k = beta.size
+    for j in range(k):
+        beta[j] = batch.beta[row, batch.column[j]]
+        scale[j] = batch.se[row, batch.column[j]]
+    v = batch.variance[row]
+    code, trait = screen_predictor(beta, scale, v)
+    if code != outcomes.OK:
+        return code, trait, v, 0.0
+    for j in range(k):
+        scale[j] *= batch.gc[j]
+    if not within_bounds(bounds, scale, v):
+        return outcomes.NEEDS_SMOOTHING, 0, v, 0.0
+    if smooth:
+        ok, after, z_smooth = smooth_moments(batch.S, beta, scale, v, full)
+        return (outcomes.OK if ok else outcomes.NOT_PD), 0, after, z_smooth
+    if not s_full_is_pd(batch.chol_s, beta, v, full[0, 1:]):
+        return outcomes.NEEDS_SMOOTHING, 0, v, 0.0
+    return outcomes.OK, 0, v, 0.0
+
+
+@jit
+def has_errors(covariance: Floats) -> bool:
+    """Whether every target has a positive variance."""
+    for t in range(covariance.shape[0]):  # noqa: SIM110 (no generators in compiled code)
+        if not covariance[t, t if covariance.shape[1] > 1 else 0] > 0.0:
+            return False
+    return True
+
+
+@jit
+def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found) -> None:
+    """Fit rows by the analytic or the reduced route.
+
+    Parameters
+    ----------
+    rows
+        Row numbers.
+    smooth
+        False: rows whose S_full is not positive definite get the code ``NEEDS_SMOOTHING``; True: they are smoothed, and so is
+        every row given.
+    shared
+        Overwritten where ``smooth``.
+    """
+    k = batch.column.size
+    work = make_linear_work(m, targets.parameter.size)
+    beta, scale, full, d = np.empty(k), np.empty(k), np.empty((k + 1, k + 1)), np.empty(m.sigma_0.size)
+    for row in rows:
+        code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
+        if code == outcomes.OK and smooth:
+            place = 0
+            for j in range(k):
+                for i in range(j, k):
+                    d[place] = full[1 + i, 1 + j] - m.sigma_0[place]
+                    place += 1
+            shared.slope[:] = m.to_slope @ d
+            shared.variance[:] = m.to_variance @ d
+            shared.chi_slope[:] = m.chi_product @ d
+            shared.chi[0] = np.sum(d * (m.left_over @ d))
+        if code == outcomes.OK:
+            code, trait = fit_linear(
+                m, shared, targets, beta, scale, v, work, found.est[row], found.covariance[row], found.q[row], found.chisq[row]
+            )
+            if (code == outcomes.OK or code == outcomes.HEYWOOD_TRAIT) and not has_errors(found.covariance[row]):
+                code = outcomes.SINGULAR
+        found.codes[row] = code
+        found.culprits[row] = trait
+
+
+@jit
+def user_batch(
+    rows: Ints, smooth: bool, a: Arranged, s: Sampling, targets: Targets, start: Floats, batch: Batch, found: Found
+) -> None:
+    """Fit rows by the iterative route; arguments as in :func:`linear_batch`, ``start`` (q,) the no-SNP solution."""
+    k = batch.column.size
+    work = make_work(a, s, targets)
+    beta, scale, full = np.empty(k), np.empty(k), np.empty((k + 1, k + 1))
+    for row in rows:
+        code, trait, v, found.z_smooth[row] = load(batch, row, smooth, s.snp_bounds, beta, scale, full)
+        if code == outcomes.OK and smooth:
+            for t in range(1 + k, work.observed.size):
+                work.observed[t] = full[a.moment_row[t], a.moment_column[t]]
+        if code == outcomes.OK:
+            code, trait = fit_one(
+                a, s, targets, beta, scale, v, start, work, found.est[row], found.covariance[row], found.q[row], found.chisq[row]
+            )
+            if (code == outcomes.OK or code == outcomes.HEYWOOD_TRAIT) and not has_errors(found.covariance[row]):
+                code = outcomes.SINGULAR
+        found.codes[row] = code
+        found.culprits[row] = trait
