@@ -23,7 +23,7 @@ _PUBLIC = {
     "CovStruct": "gsem_spark.methods.ldsc.covstruct",
     "common_factor": "gsem_spark.steps.fit",
     "Fit": "gsem_spark.methods.sem.fit",
-    "user_model": "gsem_spark.methods.sem",
+    "user_model": "gsem_spark.steps.user_fit",
     "modification_indices": "gsem_spark.methods.sem",
     "what_if": "gsem_spark.methods.sem",
     "compare": "gsem_spark.methods.sem",
@@ -48,6 +48,8 @@ _PUBLIC = {
     "mtag": "gsem_spark.steps.mtag",
     "MtagRun": "gsem_spark.steps.mtag",
     "max_fdr": "gsem_spark.steps.mtag_fdr",
+    "reconcile": "gsem_spark.steps.reconcile",
+    "review": "gsem_spark.steps.review",
     "simulate": "gsem_spark.steps.simulate",
     "report": "gsem_spark.steps.report",
     "run_study": "gsem_spark.study",
@@ -67,7 +69,6 @@ if TYPE_CHECKING:
     from gsem_spark.methods.sem import nested_test as nested_test
     from gsem_spark.methods.sem import residual_test as residual_test
     from gsem_spark.methods.sem import structure_from_frames as structure_from_frames
-    from gsem_spark.methods.sem import user_model as user_model
     from gsem_spark.methods.sem import what_if as what_if
     from gsem_spark.methods.sem.esem import esem as esem
     from gsem_spark.methods.sem.fit import Fit as Fit
@@ -90,10 +91,13 @@ if TYPE_CHECKING:
     from gsem_spark.steps.mtag import MtagRun as MtagRun
     from gsem_spark.steps.mtag import mtag as mtag
     from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
+    from gsem_spark.steps.reconcile import reconcile as reconcile
     from gsem_spark.steps.references import load_references as load_references
     from gsem_spark.steps.report import report as report
+    from gsem_spark.steps.review import review as review
     from gsem_spark.steps.simulate import simulate as simulate
     from gsem_spark.steps.traits import Trait as Trait
+    from gsem_spark.steps.user_fit import user_model as user_model
     from gsem_spark.study import run_study as run_study
 
 

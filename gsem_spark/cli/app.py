@@ -22,7 +22,9 @@ from gsem_spark.workers import lost_resources
 INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
 _VERB_ORDER: Final = (
-    "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "common-factor-gwas", "gwas", "report",
+    "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
+    "common-factor-gwas", "gwas", "mtag", "reconcile",
+    "review", "report",
     "tables", "runs", "export", "simulate",
 )  # fmt: skip
 PLAIN_WIDTH: Final = 120
@@ -173,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments
         Arguments in place of ``sys.argv``, for the entry points in ``jobs/``.
     """
-    from gsem_spark.cli import inspect_verbs, step_verbs, study_verbs  # noqa: F401 - importing registers their verbs
+    # importing registers their verbs
+    from gsem_spark.cli import inspect_verbs, model_verbs, mtag_verbs, step_verbs, study_verbs  # noqa: F401
 
     app(args=None if arguments is None else list(arguments), prog_name="gsem-spark")

@@ -94,6 +94,9 @@ def export(
         str | None, typer.Option("--run", help="Only this run; the last one by default where the table has runs.")
     ] = None,
     trait: Annotated[str | None, typer.Option("--trait", help="Only this trait, where the table has traits.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Columns of the reference program's files (mtag_results, one trait a file).")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write a table of results as one tab-separated text file, ordered by chromosome and position.
@@ -104,7 +107,9 @@ def export(
     """
     from gsem_spark.steps.export import export_table
 
-    rows = export_table(open_workspace(workspace), table, target, run_id=run, trait=trait, progress=progress_of(quiet))
+    rows = export_table(
+        open_workspace(workspace), table, target, run_id=run, trait=trait, reference=reference, progress=progress_of(quiet)
+    )
     out.print(f"{target}: {rows:,} rows")
 
 

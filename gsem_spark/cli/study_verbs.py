@@ -112,7 +112,9 @@ def _print_study(done: StudyReport) -> None:
     for text in done.warnings:
         show_warning(text)
     if done.fit is not None:
-        _print_fit(done.fit)
+        _print_fit(done.fit, f"common factor of {', '.join(done.fit.model.observed)}")
+    for name, fit in done.models.items():
+        _print_fit(fit, f"model {name!r} of {', '.join(fit.model.observed)}")
     if done.run is not None and done.run.report.rows:
         from gsem_spark.cli.step_verbs import print_run
 
@@ -141,12 +143,12 @@ def _print_factor_1(again: StudyReport) -> None:
     out.print(display.frame("planted variants, common factor of the first three traits", made.hits, caption=note))
 
 
-def _print_fit(fit: Fit) -> None:
-    """Print the fit indices of the model without SNPs, each with its judgement."""
+def _print_fit(fit: Fit, title: str) -> None:
+    """Print the fit indices of a model without SNPs, each with its judgement."""
     shown = {"χ²": "chisq", "df": "df", "p": "p", "AIC": "aic", "CFI": "cfi", "TLI": "tli", "RMSEA": "rmsea", "SRMR": "srmr"}
     judged = {key: f" ({word})" for key, word in fit.verdict.items()}
     row = [display.number(float(fit.indices[key])) + judged.get(key, "") for key in shown.values()]
-    out.print(display.table(f"common factor of {', '.join(fit.model.observed)}", list(shown), [row]))
+    out.print(display.table(title, list(shown), [row]))
 
 
 def _print_comparison(done: StudyReport) -> None:

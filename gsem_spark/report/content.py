@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.report.reconcile_content import ReconcileContent, ReviewContent
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
     from gsem_spark.methods.sem.fit import Fit
+    from gsem_spark.report.model_sections import UserModelContent
 
 
 def _empty() -> pd.DataFrame:
@@ -120,6 +122,10 @@ class ReportContent:
         What a reader must know, besides what the parts say themselves.
     provenance
         Versions, input tables, times: names and texts.
+    reconcile, review
+        The run's reconciliation with MTAG, and the checklist.
+    models
+        Models that the user wrote, in the order to show.
     """
 
     title: str
@@ -133,3 +139,6 @@ class ReportContent:
     truth: pd.DataFrame = field(default_factory=_empty)
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    reconcile: ReconcileContent | None = None
+    review: ReviewContent | None = None
+    models: tuple[UserModelContent, ...] = ()

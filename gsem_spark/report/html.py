@@ -14,20 +14,27 @@ from gsem_spark.report.figures import Q_SNP_BOLD, svg_data_uri, to_svg
 from gsem_spark.report.forest import loci_forest
 from gsem_spark.report.heatmap import rg_heatmap
 from gsem_spark.report.manhattan import manhattan
+from gsem_spark.report.model_sections import model_figures, model_sections
 from gsem_spark.report.path_diagram import path_diagram
 from gsem_spark.report.qq import QQPanel, qq
+from gsem_spark.report.reconcile_section import reconcile_captions, reconcile_figures, reconcile_tables, review_table
 from gsem_spark.report.wording import count, judged_indices, number, p_value, spelled, verdict_sentence
 
 _MANY_EXAMPLES = 60
 
 
 def report_figures(content: ReportContent) -> dict[str, Figure]:
-    """Draw every figure that the content has data for: ``heatmap path_diagram manhattan qq forest``."""
+    """Draw every figure that the content has data for.
+
+    Their names: ``heatmap path_diagram manhattan qq forest``, of users' models ``model_1`` …, and of a reconciliation
+    ``miami effect_forest effect_scatter``.
+    """
     figures: dict[str, Figure] = {}
     if content.cov is not None and content.cov.k > 1:
         figures["heatmap"] = rg_heatmap(content.cov.rg(), content.cov.h2())
     if content.model is not None and (content.model.parameters["op"] == "=~").any():
         figures["path_diagram"] = path_diagram(content.model.parameters)
+    figures |= model_figures(content.models)
     gwas = content.gwas
     if gwas is not None:
         figures["manhattan"] = manhattan(
@@ -47,6 +54,8 @@ def report_figures(content: ReportContent) -> dict[str, Figure]:
         factor_loci = gwas.loci[gwas.loci["signal"] == "factor"] if len(gwas.loci) else gwas.loci
         if len(gwas.effects) and len(factor_loci) and factor_loci["snp"].isin(gwas.effects["snp"]).any():
             figures["forest"] = loci_forest(gwas.effects, factor_loci, factor_name=gwas.factor)
+    if content.reconcile is not None:
+        figures |= reconcile_figures(content.reconcile, gwas.factor if gwas is not None else "F1")
     return figures
 
 
@@ -87,6 +96,7 @@ def render_page(content: ReportContent, svgs: Mapping[str, str]) -> str:
         tables=_tables(content),
         examples=tables.qc_examples(content.qc)[:_MANY_EXAMPLES] if len(content.qc) else [],
         captions=_captions(content),
+        user_models=model_sections(content.models),
     )
 
 
@@ -132,6 +142,10 @@ def _tables(content: ReportContent) -> dict[str, Any]:
                 made[f"loci_{signal}"] = tables.loci_table(content.gwas, signal, tables.FIRST_LOCI)
             if n > tables.FIRST_LOCI:
                 made[f"all_loci_{signal}"] = tables.loci_table(content.gwas, signal)
+    if content.reconcile is not None:
+        made |= reconcile_tables(content.reconcile)
+    if content.review is not None:
+        made["review"] = review_table(content.review)
     if len(content.truth):
         made["truth"] = tables.truth_table(content.truth)
     made["settings"] = [(step, tables.mapping_table(values, ("Setting", "Value"))) for step, values in content.settings.items()]
@@ -161,6 +175,8 @@ def _captions(content: ReportContent) -> dict[str, str]:
             f"{count(gwas.n_fitted)} SNPs. Above: effect on factor {gwas.factor}; below, mirrored: Q_SNP, the heterogeneity of "
             f"the SNP's effects on the traits that the factor does not explain. Named are lead SNPs of loci.{q_line}"
         )
+    if content.reconcile is not None:
+        captions |= reconcile_captions()
     return captions
 
 

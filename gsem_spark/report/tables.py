@@ -49,7 +49,8 @@ class Table:
     note: str = ""
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], text: Iterable[int] = (0,), note: str = "") -> Table:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], text: Iterable[int] = (0,), note: str = "") -> Table:
+    """Make a table of texts and cells; ``text`` are the columns that hold words."""
     cells = tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows)
     return Table(tuple(heads), cells, frozenset(text), note)
 
@@ -71,7 +72,7 @@ def inputs_table(traits: pd.DataFrame) -> Table:
         for r in traits.to_dict("records")
     ]
     heads = ("Trait", "File", "SHA-256", "Effect scale", "N given", "Cases in sample", "in population", "Rows read", "Rows kept")
-    return _table(
+    return table(
         heads,
         rows,
         (0, 1, 2, 3),
@@ -96,7 +97,7 @@ def qc_table(qc: pd.DataFrame, traits: Sequence[str]) -> Table:
         if str(r["rule"]) not in idle
     ]
     note = f"Rules that touched no row: {', '.join(r.replace('_', ' ') for r in idle)}." if idle else ""
-    return _table(("Rule", "What it does", *named), rows, (0, 1), note)
+    return table(("Rule", "What it does", *named), rows, (0, 1), note)
 
 
 def _drop(n: int | None) -> Cell:
@@ -135,7 +136,7 @@ def ldsc_table(cov: CovStruct) -> Table:
             )
         )
     heads = ("Trait", "N", "SNPs", "h² (SE)", "Scale", "h² Z", "Intercept (SE)", "Ratio (SE)", "λGC", "Mean χ²")
-    return _table(
+    return table(
         heads,
         rows,
         (0, 4),
@@ -161,7 +162,7 @@ def rg_table(cov: CovStruct) -> Table:
                 number(cov.I[i, j], 3),
             )
         )
-    return _table(("Pair", "Covariance (SE)", "rg (SE)", "Z", "p", "Intercept"), rows)
+    return table(("Pair", "Covariance (SE)", "rg (SE)", "Z", "p", "Intercept"), rows)
 
 
 def parameter_table(model: ModelContent) -> Table:
@@ -178,7 +179,7 @@ def parameter_table(model: ModelContent) -> Table:
         )
         for r in model.parameters.to_dict("records")
     ]
-    return _table(("Parameter", "Estimate", "SE", "Z", "p", "Std. estimate", "Std. SE"), rows)
+    return table(("Parameter", "Estimate", "SE", "Z", "p", "Std. estimate", "Std. SE"), rows)
 
 
 _INDEX_ROWS: Final = (
@@ -206,7 +207,7 @@ def index_table(model: ModelContent) -> Table:
                 value += f" ({number(i['rmsea_low'], 3)} to {number(i['rmsea_high'], 3)})"
             word = judged.get(name, "")
             rows.append((label, value, rule, Cell(word, word if word != "not defined" else "muted")))
-    return _table(("Index", "Value", "Threshold", "Verdict"), rows, (0, 2, 3), "Thresholds: Hu & Bentler 1999.")
+    return table(("Index", "Value", "Threshold", "Verdict"), rows, (0, 2, 3), "Thresholds: Hu & Bentler 1999.")
 
 
 def status_table(gwas: GwasContent) -> Table:
@@ -222,7 +223,7 @@ def status_table(gwas: GwasContent) -> Table:
         )
         for s in order
     ]
-    return _table(("Status", "Meaning", "SNPs", "Share"), rows, (0, 1))
+    return table(("Status", "Meaning", "SNPs", "Share"), rows, (0, 1))
 
 
 def loci_table(gwas: GwasContent, signal: str, limit: int = MAX_LOCI) -> Table:
@@ -263,7 +264,7 @@ def loci_table(gwas: GwasContent, signal: str, limit: int = MAX_LOCI) -> Table:
         "Q_SNP sig",
         "factor only",
     )
-    return _table(heads, rows, (0, 1, 2), note)
+    return table(heads, rows, (0, 1, 2), note)
 
 
 def _tick(flag: Any) -> Cell:
@@ -278,7 +279,7 @@ def truth_table(truth: pd.DataFrame) -> Table:
         z = (r["estimate"] - r["truth"]) / se if se and not is_missing(se) else float("nan")
         judged = Cell("", "") if is_missing(z) else Cell("yes", "good") if abs(z) <= _WITHIN_SE else Cell("no", "warn")
         rows.append((str(r["quantity"]), number(r["truth"], 3), with_se(r["estimate"], se), number(z, 2), judged))
-    return _table(
+    return table(
         ("Quantity", "Truth", "Estimate (SE)", "Difference / SE", f"Within {_WITHIN_SE:g} SE"),
         rows,
         (0, 4),
@@ -288,7 +289,7 @@ def truth_table(truth: pd.DataFrame) -> Table:
 
 def mapping_table(values: Any, heads: tuple[str, str]) -> Table:
     """Two columns: names and values."""
-    return _table(heads, [(str(k), Cell(_plain(v), "code")) for k, v in dict(values).items()], (0, 1))
+    return table(heads, [(str(k), Cell(_plain(v), "code")) for k, v in dict(values).items()], (0, 1))
 
 
 def _plain(value: Any) -> str:

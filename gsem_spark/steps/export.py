@@ -16,6 +16,8 @@ from pyspark.sql import functions as F
 
 from gsem_spark.catalog.schemas import TableSchema, schema_of
 from gsem_spark.errors import ConfigError, DataError, StorageError
+from gsem_spark.methods.mtag.columns import META_COLUMNS, TRAIT_COLUMNS, reference_columns
+from gsem_spark.steps.mtag import META
 from gsem_spark.steps.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def export_table(
     *,
     run_id: str | None = None,
     trait: str | None = None,
+    reference: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Write a table, or one run or trait of it, as tab-separated text and return the number of rows.
@@ -51,6 +54,8 @@ def export_table(
         Value of the table's run, panel or structure column; where there are several and none is named, the last run's.
     trait
         One trait of tables that have them.
+    reference
+        Columns and names of the reference program's files, for tables that one has: ``mtag_results``, one trait a file.
     progress
         Where to show progress; silent by default.
 
@@ -59,7 +64,7 @@ def export_table(
     ContractError
         There is no such table.
     ConfigError
-        The table has no runs or traits to choose from.
+        The table has no runs or traits to choose from, or no reference program.
     DataError
         Nothing is there to export.
     StorageError
@@ -67,6 +72,10 @@ def export_table(
     """
     schema, target = schema_of(table), Path(target)
     chosen = _chosen(ws, schema, ws.read(table), run_id, trait)
+    if reference:
+        trait = _one_trait(schema, chosen, trait)
+        chosen = chosen.where(F.col("trait") == trait)
+    names, to_reference = (META_COLUMNS if trait == META else TRAIT_COLUMNS, trait) if reference else (schema.names, None)
     text = chosen.select(*(_as_text(c.name, c.type) for c in schema.columns))
     order = [c for c in _ORDER if c in schema.names]
     chromosomes = (
@@ -79,9 +88,12 @@ def export_table(
     try:
         with partial.open("wb") as raw, (progress or Progress()).stage(f"export of {table}", len(slices), "slices") as stage:
             out: Any = gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) if target.suffix == ".gz" else raw
-            out.write(("\t".join(schema.names) + "\n").encode())
+            out.write(("\t".join(names) + "\n").encode())
             for part in slices:
                 batch = part.orderBy(*order).toArrow() if order else part.toArrow()
+                if to_reference is not None:
+                    renamed = reference_columns(batch.to_pandas(), meta=to_reference == META)
+                    batch = pa.Table.from_pandas(renamed, preserve_index=False)
                 pa.csv.write_csv(batch, out, pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"))
                 rows += batch.num_rows
                 stage.advance(1)
@@ -97,6 +109,18 @@ def export_table(
     finally:
         partial.unlink(missing_ok=True)
     return rows
+
+
+def _one_trait(schema: TableSchema, chosen: DataFrame, trait: str | None) -> str:
+    """The trait of a file in the reference program's format: the one named, or the only one."""
+    if schema.name != "mtag_results":
+        raise ConfigError(f"table {schema.name} has no reference program whose columns could be written", where="--reference",
+                          remedy="export it as it is; mtag_results has one")
+    present = sorted(r["trait"] for r in chosen.select("trait").distinct().collect())
+    if trait is not None or len(present) == 1:
+        return present[0] if trait is None else trait
+    raise ConfigError(f"there are several traits: {', '.join(present) or 'none'}", where="--reference",
+                      remedy="one file holds one trait: --trait NAME")
 
 
 def _chosen(ws: Workspace, schema: TableSchema, frame: DataFrame, run_id: str | None, trait: str | None) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Fit the common factor model to a covariance structure and keep the fit. Small, so all of it happens on the driver.
+"""Fit a model to a covariance structure and keep the fit; here the common factor. Small, so all of it happens on the driver.
 
 Spark is imported only when a workspace is involved: without one, :func:`common_factor` is the pure function of
 :mod:`gsem_spark.methods.sem`.
@@ -7,6 +7,7 @@ Spark is imported only when a workspace is involved: without one, :func:`common_
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import commonfactor
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config
+from gsem_spark.steps.step import C, Outcome, Plan, Step, StepConfig, checked_config
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -33,26 +34,31 @@ class FitConfig(StepConfig):
     )
 
 
-class FitStep(Step[FitConfig]):
-    """Fit the common factor model to a covariance structure and keep it in ``fits``."""
+class KeptFit(Step[C]):
+    """What all steps have in common that fit one model to a covariance structure and keep it in ``fits``."""
 
-    name: ClassVar[str] = "common_factor"
     reads: ClassVar[tuple[str, ...]] = ("covstructs",)
     writes: ClassVar[tuple[str, ...]] = ("covstructs", "fits")
+    title: ClassVar[str]
+    """What progress calls the stage."""
 
-    def __init__(self, config: FitConfig, cov: CovStruct) -> None:
+    def __init__(self, config: C, cov: CovStruct) -> None:
         super().__init__(config)
         self.cov = cov
 
-    @cached_property
+    @property
+    @abstractmethod
     def part(self) -> CovStruct:
-        """The structure of the config's traits."""
-        return self.cov if self.cov.traits == self.config.traits else self.cov.subset(self.config.traits)
+        """The structure of the model's traits: all that the result rests on."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def fit(self) -> Fit:
         """The fit itself, made when first asked for; the same bytes every time."""
-        return commonfactor.common_factor(self.part, self.config.estimation, self.config.identification)
+
+    def summary(self) -> dict[str, Any]:
+        """What the ledger keeps of the fit: plain values by name."""
+        return {"status": self.fit.status, **{name: _finite(self.fit.indices[name]) for name in ("chisq", "df", "cfi", "srmr")}}
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Return the structure's content hash; a :class:`ModelError` names traits that it does not have."""
@@ -64,13 +70,29 @@ class FitStep(Step[FitConfig]):
 
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Fit, and commit the fit with the structure that it rests on."""
-        with progress.stage("common factor"):
+        with progress.stage(self.title):
             fit = self.fit
         covstruct = _keep_covstruct(ws, self.part)
         ws.put("fits", [fit_row(fit, plan.run_id, covstruct)], {"fit_id": plan.run_id},
                metadata={"run_id": plan.run_id})
-        summary = {"status": fit.status, **{name: fit.indices[name] for name in ("chisq", "df", "cfi", "srmr")}}
-        return Outcome(1, summary={k: _finite(v) for k, v in summary.items()}, warnings=fit.messages)
+        return Outcome(1, summary=self.summary(), warnings=fit.messages)
+
+
+class FitStep(KeptFit[FitConfig]):
+    """Fit the common factor model to a covariance structure and keep it in ``fits``."""
+
+    name: ClassVar[str] = "common_factor"
+    title: ClassVar[str] = "common factor"
+
+    @cached_property
+    def part(self) -> CovStruct:
+        """The structure of the config's traits."""
+        return self.cov if self.cov.traits == self.config.traits else self.cov.subset(self.config.traits)
+
+    @cached_property
+    def fit(self) -> Fit:
+        """The fit itself, made when first asked for; the same bytes every time."""
+        return commonfactor.common_factor(self.part, self.config.estimation, self.config.identification)
 
 
 def common_factor(
@@ -133,7 +155,7 @@ def read_fit(ws: Workspace, fit_id: str) -> Fit:
     """Read one fit of ``fits``; a :class:`DataError` says when there is none of that id."""
     rows = ws.records("fits", {"fit_id": fit_id}, ["fit"])
     if not rows:
-        raise DataError(f"there is no fit {fit_id!r}", where="table fits", remedy="run common_factor with this workspace first")
+        raise DataError(f"there is no fit {fit_id!r}", where="table fits", remedy="run common_factor or user_model there first")
     return Fit.from_json(rows[0]["fit"])
 
 

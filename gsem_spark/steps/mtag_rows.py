@@ -1,4 +1,4 @@
-"""The rows that MTAG works on: each trait's filters, one join, effects turned to one allele, wide rows packed by stretch of genome.
+"""The rows that MTAG works on: filters, one join, effects turned to one allele, wide rows packed by stretch of genome.
 
 Every summary-statistics row moves once. What comes out is one row a stretch of genome, its SNPs in the order of position and
 name, as Arrow bytes: sums over stretches do not depend on tasks, and a chromosome can be worked on by itself.
@@ -32,6 +32,7 @@ Bools = NDArray[np.bool_]
 
 STRETCH_BP: Final = 25_000_000
 """Rows are brought together by chromosome and stretches of this length; sums are made stretch by stretch."""
+TASKS_PER_CORE: Final = 4
 PACKED_SCHEMA: Final = "chr int, part long, snps long, said binary, packed binary"
 _STRETCHES: Final = 10_000
 _SAME: Final = ("snp", "bp", "maf")
@@ -201,7 +202,8 @@ def joined(ws: Workspace, chosen: Chosen) -> DataFrame:
     read, k, stretch = rows.read, len(chosen.traits), STRETCH_BP
 
     def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = (_chosen_rows(part, chosen.traits.index(trait), chosen) for batch in read(batches) for trait, part in _by_trait(batch))
+        parts = (part for batch in read(batches) for part in _by_trait(batch))
+        tables = (_chosen_rows(rows, chosen.traits.index(trait), chosen) for trait, rows in parts)
         yield from exchange.packages("rows", (t for t in tables if t.num_rows), lambda t: _stretch(t, stretch))
 
     def receive(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -212,7 +214,9 @@ def joined(ws: Workspace, chosen: Chosen) -> DataFrame:
             arrays = [pa.array(v, t) for v, t in zip(values, kinds_of, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, names=["chr", "part", "snps", "said", "packed"])
 
-    together = rows.frame.mapInArrow(send, exchange.PACKED_SCHEMA).repartition("bucket")
+    # What is kept in memory keeps its partitions: as few as give all cores work, and hold a trait's worth of rows each.
+    partitions = max(TASKS_PER_CORE * int(ws.spark.sparkContext.defaultParallelism), k)
+    together = rows.frame.mapInArrow(send, exchange.PACKED_SCHEMA).repartition(partitions, "bucket")
     return together.mapInArrow(receive, PACKED_SCHEMA)
 
 
@@ -226,7 +230,8 @@ def _chosen_rows(rows: pa.RecordBatch, trait: int, chosen: Chosen) -> pa.Table:
 
 
 def _stretch(rows: pa.Table, length: int) -> NDArray[np.int64]:
-    place: NDArray[np.int64] = rows.column("chr").to_numpy().astype(np.int64) * _STRETCHES + rows.column("bp").to_numpy() // length
+    chromosome, bp = (rows.column(name).to_numpy().astype(np.int64) for name in ("chr", "bp"))
+    place: NDArray[np.int64] = chromosome * _STRETCHES + bp // length
     return place
 
 

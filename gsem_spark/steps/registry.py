@@ -9,10 +9,19 @@ from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
+from gsem_spark.steps.mtag import MtagStep
+from gsem_spark.steps.mtag_fdr import FdrStep
 from gsem_spark.steps.panel import BuildPanel
+from gsem_spark.steps.reconcile import ReconcileStep
+from gsem_spark.steps.review import ReviewStep
 from gsem_spark.steps.step import Step
+from gsem_spark.steps.user_fit import UserModelStep
 from gsem_spark.steps.variant_reference import LoadVariants
 
 STEPS: Final[dict[str, type[Step[Any]]]] = {
-    step.name: step for step in (LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep)
+    step.name: step
+    for step in (
+        LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep, ReconcileStep,
+        ReviewStep, UserModelStep,
+    )
 }

@@ -23,6 +23,8 @@ from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.ldsc import read_covstruct
 from gsem_spark.steps.report_data import SCAN_COLUMNS, lead_effects, thinned_scan
 from gsem_spark.steps.report_files import ReportFolder
+from gsem_spark.steps.report_models import user_models
+from gsem_spark.steps.report_reconcile import reconcile_content, review_content
 from gsem_spark.thresholds import Q_SNP_ALPHA
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def report(
-    ws: Workspace, run: Run | str, *, title: str | None = None, truth: pd.DataFrame | None = None, out: str | Path | None = None
+    ws: Workspace, run: Run | str, *, title: str | None = None, truth: pd.DataFrame | None = None,
+    models: Mapping[str, str] | None = None, out: str | Path | None = None,
 ) -> str:
     """Write the HTML report of a GWAS run, with each figure as PNG and SVG beside it.
 
@@ -49,6 +52,8 @@ def report(
         Heading; by default the traits' names.
     truth
         Where the data were simulated: ``quantity truth estimate se``, one row a comparison.
+    models
+        Names and run ids of users' models to show; by default the last of each name that has one of the run's traits.
     out
         Folder to write to; by default ``reports`` in the workspace.
 
@@ -66,7 +71,7 @@ def report(
         The folder cannot be written.
     """
     folder = ReportFolder(ws, out)
-    content = report_content(ws, run if isinstance(run, str) else run.run_id, title=title, truth=truth)
+    content = report_content(ws, run if isinstance(run, str) else run.run_id, title=title, truth=truth, models=models)
     svgs: dict[str, str] = {}
     for name, figure in report_figures(content).items():
         svgs[name] = to_svg(figure)
@@ -75,7 +80,10 @@ def report(
     return folder.publish(f"{content.run_id}.html", render_page(content, svgs).encode("utf-8"))
 
 
-def report_content(ws: Workspace, run_id: str, *, title: str | None = None, truth: pd.DataFrame | None = None) -> ReportContent:
+def report_content(
+    ws: Workspace, run_id: str, *, title: str | None = None, truth: pd.DataFrame | None = None,
+    models: Mapping[str, str] | None = None,
+) -> ReportContent:
     """Gather a run's report from the tables; see :func:`report`."""
     entry = ws.runs.last(run_id)
     if entry is None or entry.status not in ("done", "empty"):
@@ -85,6 +93,7 @@ def report_content(ws: Workspace, run_id: str, *, title: str | None = None, trut
     cov = _covstruct(ws, entry)
     fit, kept = _fit(ws, entry, cov, config)
     traits, munge = _traits(ws, cov.traits)
+    gwas = _gwas(ws, entry, cov) if entry.rows else None
     return ReportContent(
         title=title or f"Common factor of {', '.join(cov.traits)}",
         run_id=run_id,
@@ -92,11 +101,14 @@ def report_content(ws: Workspace, run_id: str, *, title: str | None = None, trut
         qc=_qc(ws, traits),
         cov=cov,
         model=ModelContent.from_fit(fit, fit.model.syntax),
-        gwas=_gwas(ws, entry, cov) if entry.rows else None,
+        gwas=gwas,
+        models=user_models(ws, cov.traits, models),
         settings={"munge": munge, "ldsc": dict(cov.settings), "common_factor": kept, entry.step: config},
         truth=pd.DataFrame() if truth is None else truth,
         warnings=tuple(entry.warnings),
         provenance=_provenance(ws, entry, cov),
+        reconcile=reconcile_content(ws, run_id, gwas.factor_points) if gwas is not None else None,
+        review=review_content(ws, run_id),
     )
 
 

@@ -7,17 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from gsem_spark.demo import data_folder
-from gsem_spark.errors import ConfigError, GsemError
+from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
+from gsem_spark.methods.sem import Model
 from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.gwas import GwasConfig
 from gsem_spark.steps.ingest import MungeConfig
 from gsem_spark.steps.ld_panel import LdScoresConfig
 from gsem_spark.steps.ldsc_inputs import LdscConfig
+from gsem_spark.steps.model_texts import is_model_text, read_model_file
+from gsem_spark.steps.mtag import MtagConfig
+from gsem_spark.steps.mtag_fdr import FdrConfig
+from gsem_spark.steps.reconcile import ReconcileConfig
+from gsem_spark.steps.review import ReviewConfig
 from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
+from gsem_spark.steps.user_fit import ModelSettings, UserModelConfig
 from gsem_spark.steps.variant_reference import VariantsConfig
 from gsem_spark.study.source import Loc, Problem, StudySource, expand, model_keys, problems_of
 
@@ -54,12 +61,21 @@ _FACTOR_TRAITS: Final = Field(
 _REPORT_TITLE: Final = Field(None, description="heading; by default the traits' names")
 _REPORT_OUT: Final = Field(None, description="folder of the report; by default reports in the workspace")
 _REPORT_TRUTH: Final = Field(None, description="truth.json of simulated data: estimates are shown beside it")
+_MTAG_TRAITS: Final = Field(None, min_length=2, description="traits of MTAG; the indicators of the factor by default")
+_MTAG_INTERCEPTS: Final = Field(
+    "covstruct", description="where Sigma comes from: the covariance structure, or ldsc's own estimator on MTAG's SNPs"
+)
+_MTAG_FDR: Final = Field(None, description="the search for the bound of the false discovery rate; left out, none is made")
+_LD_BLOCKS: Final = Field(None, description="LD blocks (BED), by which loci are made; by distance when left out")
 if TYPE_CHECKING:
     ReferenceSettings: TypeAlias = Any
     MungeSettings: TypeAlias = Any
     LdscSettings: TypeAlias = Any
     CommonFactorSettings: TypeAlias = Any
     GwasSettings: TypeAlias = Any
+    MtagSettings: TypeAlias = Any
+    ReconcileSettings: TypeAlias = Any
+    ReviewSettings: TypeAlias = Any
     ReportSettings: TypeAlias = Any
 else:
     ReferenceSettings = settings_of("references", VariantsConfig, LdScoresConfig)
@@ -69,11 +85,38 @@ else:
         "common_factor", FitConfig, supplied=["traits"], traits=(tuple[str, ...] | None, _FACTOR_TRAITS)
     )
     GwasSettings = settings_of("gwas", GwasConfig, supplied=["traits"])
+    MtagSettings = settings_of(
+        "mtag", MtagConfig, supplied=["traits", "panel"], traits=(tuple[str, ...] | None, _MTAG_TRAITS),
+        intercepts=(Literal["covstruct", "ldsc"], _MTAG_INTERCEPTS),
+        max_fdr=(settings_of("max_fdr", FdrConfig, supplied=["mtag_run"]) | None, _MTAG_FDR),
+    )  # fmt: skip
+    ReconcileSettings = settings_of(
+        "reconcile", ReconcileConfig, supplied=["gwas_run", "mtag_run", "fdr_run"], blocks=(str | None, _LD_BLOCKS)
+    )
+    ReviewSettings = settings_of("review", ReviewConfig, supplied=["gwas_run", "reconcile_run", "panel"])
     ReportSettings = settings_of(
         "report", title=(str | None, _REPORT_TITLE), out=(str | None, _REPORT_OUT), truth=(str | None, _REPORT_TRUTH)
     )
-STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "gwas", "report")
+STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile", "review", "report")
 """Steps of a study, and their sections in the file, in the order they run."""
+ON_REQUEST: Final = ("models", "mtag", "reconcile", "review")
+"""Steps that a study runs only where it has their section, or names them in ``steps``."""
+
+
+class StudyModel(ModelSettings):
+    """A model of a study: its text or file alone, or with settings."""
+
+    model: str = Field(min_length=1, description="lavaan syntax, or a text file with it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, given: Any) -> Any:
+        return {"model": given} if isinstance(given, str) else given
+
+    @property
+    def text(self) -> str:
+        """The model itself; a :class:`DataError` says when its file cannot be read."""
+        return self.model if is_model_text(self.model) else read_model_file(Path(self.model))
 
 
 class Study(BaseModel):
@@ -88,11 +131,21 @@ class Study(BaseModel):
     munge: MungeSettings = Field(default_factory=MungeSettings, description="rules for raw files")
     ldsc: LdscSettings = Field(default_factory=LdscSettings, description="LD score regression")
     common_factor: CommonFactorSettings = Field(default_factory=CommonFactorSettings, description="the model without SNPs")
-    gwas: GwasSettings = Field(default_factory=GwasSettings, description="the common-factor GWAS")
-    report: ReportSettings = Field(default_factory=ReportSettings, description="the HTML report")
-    steps: tuple[Literal["references", "munge", "ldsc", "common_factor", "gwas", "report"], ...] = Field(
-        STEP_NAMES, description="steps to run; all by default"
+    models: dict[str, StudyModel] = Field(
+        default_factory=dict, description="further models on the same structure: name, then lavaan syntax or a file"
     )
+    gwas: GwasSettings = Field(default_factory=GwasSettings, description="the common-factor GWAS")
+    mtag: MtagSettings = Field(default_factory=MtagSettings, description="MTAG; run where this section is there")
+    reconcile: ReconcileSettings = Field(
+        default_factory=ReconcileSettings, description="the GWAS and MTAG side by side; made where this section is there"
+    )
+    review: ReviewSettings = Field(
+        default_factory=ReviewSettings, description="the reviewer's checklist; filled where this section is there"
+    )
+    report: ReportSettings = Field(default_factory=ReportSettings, description="the HTML report")
+    steps: tuple[
+        Literal["references", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile", "review", "report"], ...
+    ] | None = Field(None, description="steps to run; by default all but those on request whose section is not there")
 
     @property
     def trait_names(self) -> tuple[str, ...]:
@@ -106,6 +159,11 @@ class Study(BaseModel):
 
     def configs_of(self, section: str) -> tuple[StepConfig, ...]:
         """Complete configs of one section's steps, in their order."""
+        if section == "models":
+            return tuple(
+                UserModelConfig(**{**made.model_dump(exclude_unset=True), "model": made.text, "name": name})
+                for name, made in self.models.items()
+            )
         given: dict[str, Any] = getattr(self, section).model_dump(exclude_unset=True)
         if section == "references":
             return tuple(
@@ -118,14 +176,35 @@ class Study(BaseModel):
             return (LdscConfig(traits=self.trait_names, panel=self.references.panel, **given),)
         if section == "common_factor":
             return (FitConfig(**{**given, "traits": self.factor_traits}),)
+        if section == "mtag":
+            return self._mtag_configs(given)
+        if section == "reconcile":
+            return (ReconcileConfig(**{k: v for k, v in given.items() if k != "blocks"}),)
+        if section == "review":
+            return (ReviewConfig(**given),)
         return (GwasConfig(traits=self.factor_traits, **given),) if section == "gwas" else ()
+
+    def _mtag_configs(self, given: dict[str, Any]) -> tuple[StepConfig, ...]:
+        own = {k: v for k, v in given.items() if k not in ("traits", "intercepts", "max_fdr")}
+        made = MtagConfig(traits=self.mtag_traits, panel=self.references.panel, **own)
+        if self.mtag.max_fdr is None:
+            return (made,)
+        return made, FdrConfig(**self.mtag.max_fdr.model_dump(exclude_unset=True))
+
+    @property
+    def mtag_traits(self) -> tuple[str, ...]:
+        """Traits of MTAG."""
+        return getattr(self.mtag, "traits", None) or self.factor_traits
 
     def chosen_steps(self, only: Sequence[str] = ()) -> tuple[str, ...]:
         """Choose the steps to run, in their order."""
         unknown = sorted(set(only) - set(STEP_NAMES))
         if unknown:
             raise ConfigError(f"there is no step {unknown[0]!r}", where="--only", remedy=f"steps are {', '.join(STEP_NAMES)}")
-        wanted = set(only) or set(self.steps)
+        asked = [name for name in STEP_NAMES if name not in ON_REQUEST or name in self.model_fields_set]
+        wanted = set(only) or set(asked if self.steps is None else self.steps)
+        if "models" in wanted and not self.models:
+            raise ConfigError("the study has no models", where="step models", remedy="add a section models: name: syntax or file")
         return tuple(name for name in STEP_NAMES if name in wanted)
 
 
@@ -154,20 +233,29 @@ def study_from(source: StudySource) -> Study:
     """Check a study that was read already."""
     for section in STEP_NAMES:  # a section whose lines are all comments is an empty one
         if source.data.get(section, {}) is None:
-            del source.data[section]
+            if section in ON_REQUEST:
+                source.data[section] = {}
+            else:
+                del source.data[section]
     problems = list(_resolve(source))
     if problems:
         raise source.fail(problems)
     try:
         study = Study.model_validate(source.data)
     except ValidationError as error:
-        raise source.fail(problems_of(error, lambda loc: model_keys(Study, loc))) from None
+        raise source.fail(problems_of(error, _known_keys)) from None
     except GsemError as error:
         raise ConfigError(error.what, where=error.where or source.name, remedy=error.remedy) from None
-    problems = [*_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)] or list(_refused_by_steps(study))
+    problems = [*_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)]
+    problems = problems or [*_refused_by_steps(study), *_unreadable_models(study)]
     if problems:
         raise source.fail(problems)
     return study
+
+
+def _known_keys(loc: Loc) -> list[str]:
+    """Keys known at a place of a study; the names of models are the user's own."""
+    return model_keys(Study, loc if loc[:1] != ("models",) else ("models", *loc[2:]))
 
 
 def _resolve(source: StudySource) -> Iterator[Problem]:
@@ -192,12 +280,23 @@ def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]
     """Every key of the study that holds a path; of whatever else stands there validation will speak."""
     candidates: list[tuple[Any, str, Loc]] = [(data, "workspace", ("workspace",))]
     candidates += [(data.get("report"), key, ("report", key)) for key in ("out", "truth")]
+    candidates.append((data.get("reconcile"), "blocks", ("reconcile", "blocks")))
     candidates += [(data.get("references"), key, ("references", key)) for key in _REFERENCE_FILES]
     traits = data.get("traits")
     candidates += [(t, "file", ("traits", i, "file")) for i, t in enumerate(traits if isinstance(traits, list) else [])]
-    for holder, key, loc in candidates:
+    for holder, key, loc in (*candidates, *_model_files_in(data)):
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
             yield holder, key, loc
+
+
+def _model_files_in(data: dict[str, Any]) -> Iterator[tuple[Any, str, Loc]]:
+    """Models that are given as files."""
+    models = data.get("models")
+    for name, given in list(models.items()) if isinstance(models, dict) else []:
+        holder: dict[str, Any]
+        holder, key = (given, "model") if isinstance(given, dict) else (data["models"], name)
+        if isinstance(text := holder.get(key), str) and text.strip() and not is_model_text(text):
+            yield holder, key, ("models", name, "model") if holder is given else ("models", name)
 
 
 def is_uri(text: str) -> bool:
@@ -222,8 +321,20 @@ def _refused_by_steps(study: Study) -> Iterator[Problem]:
     for section in STEP_NAMES:
         try:
             study.configs_of(section)
+        except DataError:  # a model's file, of which _unreadable_models speaks
+            continue
         except ValidationError as error:
             yield from (replace(p, loc=(section, *p.loc)) for p in problems_of(error, lambda _: ()))
+
+
+def _unreadable_models(study: Study) -> Iterator[Problem]:
+    """Yield what is wrong with models as texts; whether they are identified, the fit itself will say."""
+    for name, made in study.models.items():
+        try:
+            Model.parse(made.text, std_lv=made.std_lv, traits=study.trait_names)
+        except (DataError, ModelError) as error:
+            place = f"{error.where}: " if error.where.startswith("model line") else ""
+            yield Problem(("models", name), f"model {name!r}: {place}{error.what}", error.remedy)
 
 
 def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
@@ -231,12 +342,21 @@ def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
         if name not in study.trait_names:
             known = ", ".join(study.trait_names)
             yield Problem(("common_factor", "traits", index), f"{name!r} is not a trait of this study", f"traits are {known}")
+    for section, named in (("mtag", study.mtag_traits), ("reconcile", study.reconcile.replication_traits)):
+        key = "traits" if section == "mtag" else "replication_traits"
+        own = getattr(getattr(study, section), key, None) or ()
+        for index, name in enumerate(named if own else ()):
+            if name not in study.trait_names:
+                known = ", ".join(study.trait_names)
+                yield Problem((section, key, index), f"{name!r} is not a trait of this study", f"traits are {known}")
 
 
 def _absent_files(study: Study) -> Iterator[Problem]:
     named: list[tuple[Loc, Any]] = [(("references", k), getattr(study.references, k, None)) for k in _REFERENCE_FILES]
     named.append((("report", "truth"), study.report.truth))
+    named.append((("reconcile", "blocks"), study.reconcile.blocks))
     named += [(("traits", i, "file"), t.file) for i, t in enumerate(study.traits)]
+    named += [(("models", name), m.model) for name, m in study.models.items() if not is_model_text(m.model)]
     for loc, path in named:
         if path is not None and not is_uri(str(path)) and not Path(str(path)).exists():
             yield Problem(loc, f"there is no such file or folder: {path}", "relative paths start at the study file's folder")

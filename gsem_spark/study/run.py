@@ -15,8 +15,13 @@ from gsem_spark.steps.gwas import GwasStep, Run
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep, read_covstruct
+from gsem_spark.steps.mtag import MtagRun, MtagStep
+from gsem_spark.steps.mtag_fdr import FdrStep
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep, given_blocks
+from gsem_spark.steps.review import ReviewRun, ReviewStep
 from gsem_spark.steps.step import Report, Step
+from gsem_spark.steps.user_fit import UserModelStep
 from gsem_spark.steps.variant_reference import LoadVariants
 from gsem_spark.study.model import Study, load_study
 
@@ -38,6 +43,10 @@ class StudyReport:
         One report per step that ran, in order.
     cov, fit, run
         Covariance structure, common factor model and GWAS, where those steps were asked for.
+    models
+        Fits of the study's own models, by name.
+    mtag, reconcile, review
+        MTAG, its reconciliation with the GWAS, and the checklist, likewise.
     report_path
         Where the HTML report is.
     comparison
@@ -48,7 +57,11 @@ class StudyReport:
     steps: list[Report] = field(default_factory=list)
     cov: CovStruct | None = None
     fit: Fit | None = None
+    models: dict[str, Fit] = field(default_factory=dict)
     run: Run | None = None
+    mtag: MtagRun | None = None
+    reconcile: ReconcileRun | None = None
+    review: ReviewRun | None = None
     report_path: str | None = None
     comparison: Comparison | None = None
 
@@ -162,8 +175,28 @@ class _Runner:
             return [LdscStep(configs[0])]
         if section == "common_factor":
             return [FitStep(configs[0], self._cov())]
+        if section == "models":
+            return [UserModelStep(config, self._cov()) for config in configs]
+        if section == "mtag":
+            return self._mtag_steps(configs)
+        if section == "reconcile":
+            runs = {"gwas_run": self._gwas_run().run_id, "mtag_run": self._mtag_step().plan(self.ws).run_id}
+            return [ReconcileStep(configs[0].model_copy(update=runs), blocks=given_blocks(self.study.reconcile.blocks))]
+        if section == "review":
+            update = {"gwas_run": self._gwas_run().run_id, "panel": self.study.references.panel}
+            return [ReviewStep(configs[0].model_copy(update=update))]
         cov, chosen = self._cov(), self.study.factor_traits
         return [GwasStep(configs[0], cov if chosen == cov.traits else cov.subset(chosen))]
+
+    def _mtag_step(self) -> MtagStep:
+        config: Any = self.study.configs_of("mtag")[0]
+        estimated = self.study.mtag.intercepts == "ldsc" or config.sigma is not None
+        return MtagStep(config, None if estimated else self._cov())
+
+    def _mtag_steps(self, configs: Any) -> list[Step[Any]]:
+        step = self._mtag_step()
+        run_id = step.plan(self.ws).run_id
+        return [step, *(FdrStep(config.model_copy(update={"mtag_run": run_id})) for config in configs[1:])]
 
     def _cov(self) -> CovStruct:
         """Return the study's covariance structure: this run's, or what an earlier run has left."""
@@ -190,8 +223,16 @@ class _Runner:
             self.result.cov = read_covstruct(self.ws, done.run_id)
         elif isinstance(step, FitStep):
             self.result.fit = read_fit(self.ws, done.run_id)
+        elif isinstance(step, UserModelStep):
+            self.result.models[step.config.name] = read_fit(self.ws, done.run_id)
         elif isinstance(step, GwasStep):
             self.result.run = Run(self.ws, done)
+        elif isinstance(step, MtagStep):
+            self.result.mtag = MtagRun(self.ws, done)
+        elif isinstance(step, ReconcileStep):
+            self.result.reconcile = ReconcileRun(self.ws, done)
+        elif isinstance(step, ReviewStep):
+            self.result.review = ReviewRun(self.ws, done)
 
     def _gwas_run(self) -> Run:
         if self.result.run is None:
@@ -205,6 +246,12 @@ class _Runner:
             self.result.run = Run(self.ws, step.run(self.ws))
         return self.result.run
 
+    def _model_runs(self) -> dict[str, str]:
+        """Names and runs of the study's own models, as far as they have been fitted."""
+        steps = [step for step in self._steps("models") if isinstance(step, UserModelStep)]
+        plans = {step.config.name: step.plan(self.ws) for step in steps}
+        return {name: plan.run_id for name, plan in plans.items() if plan.done}
+
     def _write_report(self) -> None:
         from gsem_spark.steps.report import report  # with matplotlib: other steps go without
 
@@ -214,7 +261,9 @@ class _Runner:
             if settings.truth is not None:
                 self.result.comparison = compare_run(self._cov(), run, read_truth(settings.truth))
             truth = self.result.comparison.records() if self.result.comparison else None
-            self.result.report_path = report(self.ws, run, title=settings.title, out=settings.out, truth=truth)
+            self.result.report_path = report(
+                self.ws, run, title=settings.title, out=settings.out, truth=truth, models=self._model_runs()
+            )
         self.result.steps.append(Report("report", run.run_id, "done", 1, time.monotonic() - started, {}, ()))
 
 
@@ -232,7 +281,11 @@ _KINDS: Final[dict[str, tuple[Any, ...]]] = {
     "munge": (MungeStep,),
     "ldsc": (LdscStep,),
     "common_factor": (FitStep,),
+    "models": (UserModelStep,),
     "gwas": (GwasStep,),
+    "mtag": (MtagStep,),
+    "reconcile": (ReconcileStep,),
+    "review": (ReviewStep,),
     "report": (_ReportKind(),),
 }
 

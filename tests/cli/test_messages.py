@@ -12,7 +12,9 @@ import gsem_spark
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "conf" / "studies" / "demo.yaml"
 VERBS = [
-    "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "common-factor-gwas", "gwas", "report",
+    "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
+    "common-factor-gwas", "gwas", "mtag", "reconcile",
+    "review", "report",
     "tables", "runs", "export", "simulate",
 ]  # fmt: skip
 

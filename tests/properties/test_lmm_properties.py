@@ -1,11 +1,21 @@
 """Laws that mixed models obey whatever the data."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsem_spark.methods.lmm import eigen_rotation, fit_lmm, kinship, log_likelihood, scan
+from gsem_spark.methods.lmm import (
+    eigen_rotation,
+    fit_lmm,
+    fit_multitrait,
+    kinship,
+    log_likelihood,
+    pedigree_kinship,
+    scan,
+    scan_multitrait,
+)
 from gsem_spark.methods.lmm.genotypes import summarise
 from gsem_spark.methods.lmm.null import log_likelihood_gradient
 
@@ -137,3 +147,41 @@ def test_properties_see_a_wrong_model():
     assert fit_lmm(K, y, X).hsq > 0.1
     with pytest.raises(AssertionError):
         same_tests(scan(G, y, X, K), scan(G, y, X))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seeds)
+def test_traits_may_come_in_any_order_and_on_any_scale(seed):
+    """Covariances, effects and tests of several traits turn with the traits; statistics of any effect stay."""
+    G, K, X, _, rng = draw(seed, n=60)
+    Y = np.linalg.cholesky(K) @ rng.normal(size=(60, 2)) * 1.5 + rng.normal(size=(60, 2)) @ np.array([[1, 0.4], [0, 0.8]])
+    scale = np.array([3.0, 0.2])
+    one = fit_multitrait(Y, K, X)
+    two = fit_multitrait((Y * scale)[:, ::-1], K, X)
+    if one.at_boundary or two.at_boundary:
+        return
+    turned = two.Cg[::-1, ::-1] / np.outer(scale, scale)
+    np.testing.assert_allclose(turned, one.Cg, atol=1e-5 * np.trace(one.Cg + one.Cn))
+    a, b = scan_multitrait(G, one), scan_multitrait(G, two)
+    np.testing.assert_allclose(b["stat"], a["stat"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(b["beta_0"] / scale[1], a["beta_1"], rtol=1e-4, atol=1e-5)
+
+
+@fast
+@given(seeds, st.integers(2, 30))
+def test_relationships_of_any_pedigree_are_a_covariance(seed, size):
+    """Positive semidefinite, symmetric, diagonal between 1 and 2, the same for rows in any order."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(size):
+        sires = [r[0] for r in rows if r[0].startswith("m")]
+        dams = [r[0] for r in rows if r[0].startswith("f")]
+        pick = [str(rng.choice(group)) if group and rng.random() < 0.7 else None for group in (sires, dams)]
+        rows.append((f"{'mf'[rng.integers(0, 2)]}{i}", *pick))
+    pedigree = pd.DataFrame(rows, columns=["id", "sire", "dam"])
+    A = pedigree_kinship(pedigree)
+    assert np.linalg.eigvalsh(A)[0] > -1e-10
+    assert np.array_equal(A, A.T)
+    assert ((np.diag(A) >= 1) & (np.diag(A) < 2)).all()
+    shuffled = pedigree.iloc[rng.permutation(size)]
+    assert np.array_equal(pedigree_kinship(shuffled).loc[A.index, A.columns], A)

@@ -25,9 +25,14 @@ from gsem_spark.steps.ingest import MungeConfig, MungeStep
 from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_inputs import LdscConfig
+from gsem_spark.steps.mtag import MtagConfig, MtagStep
+from gsem_spark.steps.mtag_fdr import FdrConfig, FdrStep
 from gsem_spark.steps.panel import BuildPanel, PanelConfig
+from gsem_spark.steps.reconcile import ReconcileConfig, ReconcileStep
+from gsem_spark.steps.review import ReviewConfig, ReviewStep
 from gsem_spark.steps.step import Step, StepConfig
 from gsem_spark.steps.traits import Trait
+from gsem_spark.steps.user_fit import UserModelConfig, UserModelStep
 from gsem_spark.steps.variant_reference import LoadVariants, VariantsConfig
 
 TRAITS = ("AAA", "BBB", "CCC")
@@ -188,9 +193,16 @@ def _fit(i: Inputs) -> FitStep:
     return FitStep(FitConfig(traits=TRAITS), i.cov)
 
 
+def _nothing() -> CovStruct:
+    return CovStruct.from_matrices(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), ())
+
+
 def _no_traits(i: Inputs, ws: Workspace) -> FitStep:
-    nothing = CovStruct.from_matrices(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), ())
-    return FitStep(FitConfig(traits=TRAITS), nothing)
+    return FitStep(FitConfig(traits=TRAITS), _nothing())
+
+
+def _user_model(i: Inputs, **settings: Any) -> UserModelStep:
+    return UserModelStep(UserModelConfig(model=f"F1 =~ {' + '.join(TRAITS)}", **settings), i.cov)
 
 
 def _panel(i: Inputs) -> BuildPanel:
@@ -199,6 +211,40 @@ def _panel(i: Inputs) -> BuildPanel:
 
 def _gwas(i: Inputs) -> GwasStep:
     return GwasStep(GwasConfig(traits=TRAITS), i.cov)
+
+
+def _mtag(i: Inputs, **settings: Any) -> MtagStep:
+    return MtagStep(MtagConfig(traits=TRAITS, **settings), i.cov)
+
+
+def _all_mtag(i: Inputs) -> MtagConfig:
+    matrix = ((1.0, 0.1), (0.1, 1.0))
+    return MtagConfig(
+        traits=("BBB", "AAA"), panel="toy", n_blocks=30, sigma=matrix, omega=matrix, no_overlap=True, perfect_gencov=True,
+        equal_h2=True, numerical=True, time_limit_seconds=9.5, repair=False, maf_min=None, info_min=0.8, n_min=1_000.0,
+        n_max=1e6, n_near_mode=0.5, n_near_mode_distance=None, drop_ambiguous=False,
+    )  # fmt: skip
+
+
+def _all_fdr(i: Inputs) -> FdrConfig:
+    return FdrConfig(
+        mtag_run="mtag-1", intervals=5, p_threshold=1e-6, states=("FF", "TT"), fit_causal_share=True, causal_share=(0.1, 0.2),
+        refine=True,
+    )
+
+
+def _all_reconcile(i: Inputs) -> ReconcileConfig:
+    return ReconcileConfig(
+        gwas_run="common_factor_gwas-1", mtag_run="mtag-1", fdr_run="mtag_fdr-1", replication_traits=("DDD",), genome_wide_p=1e-7,
+        q_alpha=0.01, window_bp=1_000_000, max_fdr=0.01, replication_alpha=0.01, replication_power=0.9,
+    )  # fmt: skip
+
+
+def _all_review(i: Inputs) -> ReviewConfig:
+    return ReviewConfig(
+        gwas_run="common_factor_gwas-1", reconcile_run="reconcile-1", ancestry="European", ld_reference="1000 Genomes",
+        panel="toy", n_blocks=30, ldsc=False, leave_one_out=False,
+    )  # fmt: skip
 
 
 def _all_rules(i: Inputs) -> MungeConfig:
@@ -279,6 +325,17 @@ CASES: dict[str, StepCase] = {
         permuted=None,
         figures=("status", "chisq", "df", "cfi", "srmr"),
     ),
+    "user_model": StepCase(
+        make=_user_model,
+        configs=lambda i: [
+            _user_model(i).config,
+            _user_model(i, estimation="ML", std_lv=True, bound_residuals=True, name="one factor").config,
+        ],
+        empty=lambda i, ws: UserModelStep(_user_model(i).config, _nothing()),
+        empty_error=ModelError,
+        permuted=None,
+        figures=("status", "chisq", "df", "cfi", "srmr", "findings"),
+    ),
     "panel": StepCase(
         make=_panel,
         starts_from="munge",
@@ -313,5 +370,43 @@ CASES: dict[str, StepCase] = {
             "panel_id",
             "covstruct",
         ),
+    ),
+    "mtag": StepCase(
+        make=_mtag,
+        starts_from="common_factor_gwas",
+        configs=lambda i: [_mtag(i).config, _all_mtag(i)],
+        empty=lambda i, ws: _mtag(i, n_max=1.0, n_min=None),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _mtag(i)),
+        sizes={"gsem_spark.steps.mtag.WAVE_ROWS": 4_500},
+        figures=("snps", "omega_method", "traits", "weights", "filters"),
+    ),
+    "mtag_fdr": StepCase(
+        make=lambda i: FdrStep(FdrConfig(intervals=4)),
+        starts_from="mtag",
+        configs=lambda i: [FdrConfig(intervals=4), _all_fdr(i)],
+        empty=lambda i, ws: FdrStep(FdrConfig(mtag_run="mtag-nothing")),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("mtag_models",), FdrStep(FdrConfig(intervals=4))),
+        sizes={"gsem_spark.steps.mtag_fdr.PIECE_POINTS": 50, "gsem_spark.steps.mtag_fdr.PIECES_PER_JOB": 2},
+        figures=("max_fdr", "searched", "feasible"),
+    ),
+    "reconcile": StepCase(
+        make=lambda i: ReconcileStep(ReconcileConfig()),
+        starts_from="mtag_fdr",
+        configs=lambda i: [ReconcileConfig(), _all_reconcile(i)],
+        empty=lambda i, ws: ReconcileStep(ReconcileConfig(gwas_run="nothing")),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "gwas_results", "mtag_results"), ReconcileStep(ReconcileConfig())),
+        figures=("loci", "patterns", "claims", "n_factor_snps", "rule", "max_fdr", "sign_concordance", "trait_claims"),
+    ),
+    "review": StepCase(
+        make=lambda i: ReviewStep(ReviewConfig(n_blocks=20)),
+        starts_from="reconcile",
+        configs=lambda i: [ReviewConfig(n_blocks=20), _all_review(i)],
+        empty=lambda i, ws: ReviewStep(ReviewConfig(gwas_run="nothing")),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("gwas_panel", "gwas_results", "ld_scores"), ReviewStep(ReviewConfig(n_blocks=20))),
+        figures=("overall", "verdicts", "factor_ldsc", "stable_loci"),
     ),
 }

@@ -1,0 +1,147 @@
+"""Files of the model verbs: the model and the covariance structure that go in, tables and diagrams that come out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from gsem_spark.errors import ConfigError, DataError, ModelError, StorageError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.steps.model_texts import is_model_text, read_model_file
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.methods.sem.esem import EsemFit
+    from gsem_spark.methods.sem.fit import Fit
+
+_MATRICES: Final = ("S", "V", "I")
+_DIAGRAMS: Final = ("diagram.svg", "diagram.png", "diagram.dot")
+
+
+def model_text(given: str) -> tuple[str, Path | None]:
+    """Return the text of a model given as a file or as such, and the file where it was one.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was given.
+    DataError
+        The file is not there, or is no text.
+    """
+    if not given.strip():
+        raise ConfigError("no model is given", where="--model", remedy='--model FILE, or --model "F1 =~ A + B + C"')
+    if is_model_text(given):
+        return given, None
+    path = Path(given).expanduser()
+    return read_model_file(path), path
+
+
+def looks_like_a_file(covstruct: str) -> bool:
+    """Whether --covstruct names a file or folder rather than a structure of the workspace."""
+    path = Path(covstruct).expanduser()
+    return covstruct != "last" and (path.exists() or path.suffix in (".json", ".npz") or len(path.parts) > 1)
+
+
+def structure_file(path: Path) -> CovStruct:
+    """Read a covariance structure from a folder of CSVs (ours, or S, V and I as GenomicSEM's are written), JSON or NPZ.
+
+    Raises
+    ------
+    DataError
+        The file is not there or holds no covariance structure.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        raise DataError(f"there is no such file or folder: {path}", where="--covstruct", remedy="check the path")
+    if path.is_dir():
+        if (path / "meta.json").is_file():
+            return CovStruct.from_csv(path)
+        missing = [name for name in _MATRICES if not (path / f"{name}.csv").is_file()]
+        if missing:
+            raise DataError(
+                f"the folder has no {', '.join(f'{m}.csv' for m in missing)}", where=str(path),
+                remedy="it must hold what `gsem-spark ldsc --out` writes, or S.csv, V.csv and I.csv of GenomicSEM's ldsc",
+            )
+        return CovStruct.from_genomicsem_csv(*(path / f"{name}.csv" for name in _MATRICES))
+    if path.suffix == ".npz":
+        return CovStruct.from_npz(path)
+    if path.suffix == ".json":
+        return CovStruct.from_json(path)
+    raise DataError(
+        f"{path.name} is neither a .json nor an .npz file", where="--covstruct",
+        remedy="a covariance structure is a folder with S.csv, V.csv and I.csv, or a file of CovStruct.to_json or to_npz",
+    )
+
+
+def found_structure(ws: Workspace, covstruct: str) -> CovStruct:
+    """Read a structure of a workspace: by its id, or the last ldsc run's."""
+    from gsem_spark.steps.found_runs import finished
+    from gsem_spark.steps.ldsc import LdscStep, read_covstruct
+
+    return read_covstruct(ws, finished(ws, LdscStep.name, None, "gsem-spark ldsc").run_id if covstruct == "last" else covstruct)
+
+
+# --- what comes out ------------------------------------------------------------------------------------------------------------
+def write_fit(fit: Fit, folder: Path) -> list[str]:
+    """Write a fit's summary, tables, JSON and path diagram into a folder, made where it is not there; returns the files."""
+    judged, found = fit.verdict, fit.diagnosis.frame()
+    indices = pd.DataFrame([(k, v, judged.get(k, "")) for k, v in fit.indices.items()], columns=["index", "value", "verdict"])
+    record: dict[str, Any] = fit.to_dict() | {"verdict": judged, "diagnosis": found.to_dict(orient="records")}
+    names: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "summary.txt": f"{fit.summary()}\n\nDiagnosis (fit: {judged['overall']}):\n{fit.diagnosis}\n",
+            "fit.json": json.dumps(record, indent=1, allow_nan=False) + "\n",
+        }.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            names.append(name)
+        for name, table in {
+            "parameters.csv": fit.parameters, "indices.csv": indices, "diagnosis.csv": found,
+            "implied.csv": _named(fit.implied), "residual.csv": _named(fit.residual),
+            "residual_standardised.csv": _named(fit.residual_standardised),
+        }.items():
+            names += write_table(table, folder, name)
+        names += _diagrams(fit, folder)
+    except OSError as error:
+        raise StorageError(f"the files cannot be written: {error}", where=str(folder)) from error
+    return names
+
+
+def write_esem(made: EsemFit, suggested: str, folder: Path) -> list[str]:
+    """Write an exploratory model's tables, and the confirmatory model that its loadings suggest."""
+    tables = {
+        "loadings": made.loadings, "loadings_se": made.loadings_se, "factor_correlations": made.correlations,
+        "factor_correlations_se": made.correlations_se,
+    }
+    names = [name for key, table in tables.items() for name in write_table(_named(table), folder, f"{key}.csv")]
+    if suggested:
+        (folder / "model.lav").write_text(suggested.rstrip("\n") + "\n", encoding="utf-8")
+        names.append("model.lav")
+    return names
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[str]:
+    """Write one table as CSV, numbers exact; returns its name."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_csv(folder / name, index=False, na_rep="NA", lineterminator="\n")
+    except OSError as error:
+        raise StorageError(f"the table cannot be written: {error}", where=str(folder / name)) from error
+    return [name]
+
+
+def _diagrams(fit: Fit, folder: Path) -> list[str]:
+    """Draw where there is an arrow to draw."""
+    try:
+        return [fit.draw(folder / name).name for name in _DIAGRAMS]
+    except ModelError:  # a model of variances and covariances alone
+        return []
+
+
+def _named(matrix: pd.DataFrame) -> pd.DataFrame:
+    """A matrix with its row names as the first column."""
+    return matrix.rename_axis("trait").reset_index()

@@ -1,0 +1,47 @@
+"""Finished runs of a workspace, by id or the last of a step: what steps that build on other steps' runs start from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gsem_spark.errors import DataError
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.runs import RunEntry
+    from gsem_spark.catalog.workspace import Workspace
+
+
+def finished(ws: Workspace, step: str, chosen: str | None, verb: str) -> RunEntry:
+    """The ledger's entry of a finished run: the one chosen, else the step's last.
+
+    Parameters
+    ----------
+    ws, step
+        Workspace and step name.
+    chosen
+        Run id, or None.
+    verb
+        What to run first, for the remedy.
+
+    Raises
+    ------
+    DataError
+        There is no such run, it has not ended, or it is of another step.
+    """
+    if chosen is None:
+        done = [e for e in ws.runs.of_step(step) if e.status == "done"]
+        if not done:
+            raise DataError(f"there is no finished run of {step}", where=ws.location, remedy=f"run {verb} first")
+        return done[-1]
+    entry = ws.runs.last(chosen)
+    if entry is None or entry.status not in ("done", "empty"):
+        state = "is not in the ledger" if entry is None else f"has the state {entry.status}"
+        raise DataError(f"run {chosen} {state}", where=ws.location, remedy=f"run {verb} to its end first")
+    if entry.step != step:
+        raise DataError(f"run {chosen} is one of {entry.step}, not of {step}", where=ws.location, remedy=f"name a run of {verb}")
+    return entry
+
+
+def run_id_of(run: Any) -> str | None:
+    """Id of a run given as such or as its id; None for None."""
+    return run if run is None or isinstance(run, str) else str(run.run_id)
