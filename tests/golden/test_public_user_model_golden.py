@@ -17,6 +17,8 @@ import gsem_spark as gs
 from gsem_spark.cli import model_verbs  # noqa: F401 - importing registers its verbs
 from gsem_spark.cli.app import app
 
+pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
+
 TRAITS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 NAMES = (
     "a_onefactor", "b_twofactor", "b2_twofactor_NA", "c_crossload_label_constraint", "d1_secondorder", "d2_bifactor_s1",

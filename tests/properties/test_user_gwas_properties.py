@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from gsem_spark.methods.gwas import RESULT_COLUMNS, UserModelGwas
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 
+pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
+
 K = 6
 TEXT = "F1 =~ T0 + T1 + T2\nF2 =~ T3 + T4 + T5\nF1 ~~ F2\nF1 ~ SNP\nF2 ~ SNP"
 ONE = "F1 =~ T0 + T1 + T2 + T3 + T4 + T5\nF1 ~ SNP"

@@ -14,6 +14,8 @@ from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import mtag as pure
 from gsem_spark.steps import mtag as step
 
+pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
+
 N_SMALL = 2_000
 
 

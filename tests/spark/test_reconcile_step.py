@@ -14,6 +14,8 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.steps.export import export_table
 from gsem_spark.steps.review_facts import loci_without_each_trait
 
+pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
+
 TRAITS = ("AAA", "BBB", "CCC", "DDD")
 N_SNPS, N = 3_000, 100_000.0
 FACTOR_HITS, ONE_TRAIT, AWAY = (300, 1_200, 2_100), 2_700, 1_700
