@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from gsem_spark.catalog.arrow_contracts import ARROW_TYPES
 from gsem_spark.catalog.part_files import Part
-from gsem_spark.catalog.schemas import REFERENCE_VARIANTS
+from gsem_spark.catalog.schemas.inputs import REFERENCE_VARIANTS
 from gsem_spark.methods.sumstats import Counters, Harmonised, HarmoniseSpec, harmonise
 from gsem_spark.steps import exchange
 from gsem_spark.steps.raw_fields import FieldReader

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from gsem_spark.catalog.schemas import QC_LOG
+from gsem_spark.catalog.schemas.inputs import QC_LOG
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.sumstats import (
     ColumnMap,
