@@ -52,6 +52,7 @@ _PUBLIC = {
     "max_fdr": "gsem_spark.steps.mtag_fdr",
     "reconcile": "gsem_spark.steps.reconcile",
     "review": "gsem_spark.steps.review",
+    "genotypes": "gsem_spark.steps.genotypes",
     "simulate": "gsem_spark.steps.simulate",
     "report": "gsem_spark.steps.report",
     "run_study": "gsem_spark.study",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
     from gsem_spark.steps.fit import common_factor as common_factor
+    from gsem_spark.steps.genotypes import genotypes as genotypes
     from gsem_spark.steps.gwas import Run as Run
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
     from gsem_spark.steps.ingest import munge as munge

@@ -30,7 +30,9 @@ _SPARK_TYPES: Final[dict[str, T.DataType]] = {
     "double": T.DoubleType(),
     "boolean": T.BooleanType(),
     "timestamp": T.TimestampType(),
+    "binary": T.BinaryType(),
     "array<string>": T.ArrayType(T.StringType()),
+    "array<long>": T.ArrayType(T.LongType()),
     "array<double>": T.ArrayType(T.DoubleType()),
     "map<string,string>": T.MapType(T.StringType(), T.StringType()),
 }
@@ -80,7 +82,7 @@ def guarded(schema: TableSchema, frame: DataFrame) -> DataFrame:
     if not rules:
         return ordered
     broken = reduce(lambda a, b: a | b, rules)
-    row = F.to_json(F.struct(*schema.names))
+    row = F.to_json(F.struct(*(c.name for c in schema.columns if c.type != "binary")))
     message = F.concat(F.lit(f"{VIOLATION_START}{schema.name} "), row, F.lit(VIOLATION_END))
     carrier = schema.column(schema.key[0])
     checked = F.when(broken, F.raise_error(message).cast(spark_type(carrier))).otherwise(F.col(carrier.name))
@@ -97,7 +99,7 @@ def violation_in(error: BaseException) -> ContractError | None:
         row = json.loads(match.group(2))
     except ValueError:  # a message that was cut or escaped on its way
         row = {}
-    complaints = (_complaint(column, row.get(column.name)) for column in schema.columns)
+    complaints = (_complaint(column, row.get(column.name)) for column in schema.columns if column.type != "binary")
     broken = next((text for text in complaints if text), "a row breaks a rule")
     key = ", ".join(f"{name}={row.get(name)}" for name in schema.key)
     return ContractError(

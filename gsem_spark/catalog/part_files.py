@@ -22,7 +22,11 @@ from gsem_spark.catalog.schemas import TableSchema
 
 PartitionValue = str | int | None
 ROW_GROUP_ROWS: Final = 250_000
+ROW_GROUP_BYTES: Final = 64_000_000
+"""Rows that hold arrays or packed matrices are large: a row group, which is written and read whole, ends at this size too."""
 BATCH_ROWS: Final = 100_000
+LARGE_BATCH_ROWS: Final = 4
+"""Rows read at a time where a column holds packed matrices of tens of MB each."""
 _ESCAPED: Final = frozenset("\"#%'*/:=?\\{[]^\x7f")
 NULL_FOLDER: Final = "__HIVE_DEFAULT_PARTITION__"
 
@@ -74,7 +78,7 @@ class _Pending:
         self._type = arrow_schema(schema, partitions=False)
         self._values, self._rows = values, 0
         self._held: list[pa.Table] = []
-        self._held_rows = 0
+        self._held_rows = self._held_bytes = 0
         below = "/".join(f"{name}={_folder_name(values[name])}" for name in schema.partitions)
         self._path = f"{below}/part-{uuid.uuid4().hex}.zstd.parquet" if below else f"part-{uuid.uuid4().hex}.zstd.parquet"
         self._target = Path(folder) / self._path
@@ -90,7 +94,8 @@ class _Pending:
         ordered = rows.select(self._type.names)
         self._held.append(ordered if ordered.schema.equals(self._type) else ordered.cast(self._type))
         self._held_rows += rows.num_rows
-        if self._held_rows >= ROW_GROUP_ROWS:
+        self._held_bytes += rows.nbytes
+        if self._held_rows >= ROW_GROUP_ROWS or self._held_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def close(self) -> PartFile:
@@ -103,18 +108,20 @@ class _Pending:
         if self._held_rows:
             self._writer.write_table(pa.concat_tables(self._held), row_group_size=max(self._held_rows, 1))
         self._rows += self._held_rows
-        self._held, self._held_rows = [], 0
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
 
 
 def read_part(folder: str, file: PartFile, schema: TableSchema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Rows of one file, a batch at a time, the partition columns among ``columns`` filled in."""
     stored = [name for name in columns if name not in schema.partitions]
     kinds = {c.name: ARROW_TYPES[c.type] for c in schema.columns}
-    with pq.ParquetFile(Path(folder) / file.path, pre_buffer=True) as parquet:
+    large = any(kinds[name] == pa.binary() for name in stored)
+    with pq.ParquetFile(Path(folder) / file.path, pre_buffer=not large) as parquet:
         if not stored:
             yield _filled(parquet.metadata.num_rows, {}, file, columns, kinds)
             return
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=stored, use_threads=False):
+        rows = LARGE_BATCH_ROWS if large else BATCH_ROWS
+        for batch in parquet.iter_batches(batch_size=rows, columns=stored, use_threads=False):
             yield _filled(batch.num_rows, dict(zip(batch.schema.names, batch.columns, strict=True)), file, columns, kinds)
 
 

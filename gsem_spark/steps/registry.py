@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gsem_spark.steps.fit import FitStep
+from gsem_spark.steps.genotypes import GenotypesStep
 from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
@@ -22,6 +23,6 @@ STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step
     for step in (
         LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep, ReconcileStep,
-        ReviewStep, UserModelStep,
+        ReviewStep, UserModelStep, GenotypesStep,
     )
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from genotype_files import Cohort, write_bed
 from scipy import stats
 from workspace_tools import emptied, scrambled
 
@@ -20,6 +21,7 @@ from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import DataError, GsemError, ModelError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.steps.fit import FitConfig, FitStep
+from gsem_spark.steps.genotypes import GenotypesConfig, GenotypesStep
 from gsem_spark.steps.gwas import GwasConfig, GwasStep
 from gsem_spark.steps.ingest import MungeConfig, MungeStep
 from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
@@ -100,6 +102,7 @@ class Inputs:
                 (folder / f"{chromosome}.l2.M_5_50").write_text(f"{40_000 + len(part)}\n")
             for (name, frame), separator in zip(raw.items(), ("\t", ",", " "), strict=True):
                 change(frame).to_csv(folder / f"{name}.txt", sep=separator, index=False, na_rep="NA", float_format="%.12g")
+            write_bed(folder / "mice", _mice(variant))
 
     def folder(self, variant: str = "plain") -> str:
         """Folder of one variant of all files."""
@@ -113,6 +116,14 @@ class Inputs:
             Trait("BBB", b, scale="logistic", sample_prevalence=0.5, population_prevalence=0.1),
             Trait("CCC", c, n=N, columns={"snp": "MarkerID"}),
         )
+
+
+def _mice(variant: str) -> Cohort:
+    """Genotypes of a few samples on three chromosomes; ``empty``: none of them varies; ``other``: fewer variants."""
+    cohort = Cohort.draw(40, {1: 130, 2: 60, 19: 70, 23: 5}, missing=0.03, seed=30)
+    if variant == "empty":
+        return cohort.with_calls(np.zeros_like(cohort.G))
+    return cohort.variants(slice(0, 150)) if variant == "other" else cohort
 
 
 def _reference(rng: np.random.Generator) -> pd.DataFrame:
@@ -203,6 +214,18 @@ def _no_traits(i: Inputs, ws: Workspace) -> FitStep:
 
 def _user_model(i: Inputs, **settings: Any) -> UserModelStep:
     return UserModelStep(UserModelConfig(model=f"F1 =~ {' + '.join(TRAITS)}", **settings), i.cov)
+
+
+def _genotypes(i: Inputs, variant: str = "plain", **settings: Any) -> GenotypesStep:
+    return GenotypesStep(GenotypesConfig(files=(f"{i.folder(variant)}/mice.bed",), cohort="mice", **settings))
+
+
+def _all_genotypes(i: Inputs) -> GenotypesConfig:
+    return GenotypesConfig(
+        files=("a.bed", "b.bed"), cohort="mice", maf=0.05, missing=0.1, hwe_p=1e-6, info=0.3, keep="keep.txt",
+        remove=("a 1", "a 2"), chromosomes=(1, 19), autosomes=19, sex_chromosomes="refuse", multiallelic="refuse",
+        keep_monomorphic=True,
+    )  # fmt: skip
 
 
 def _panel(i: Inputs) -> BuildPanel:
@@ -408,5 +431,15 @@ CASES: dict[str, StepCase] = {
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("gwas_panel", "gwas_results", "ld_scores"), ReviewStep(ReviewConfig(n_blocks=20))),
         figures=("overall", "verdicts", "factor_ldsc", "stable_loci"),
+    ),
+    "genotypes": StepCase(
+        make=lambda i: _genotypes(i, maf=0.02),
+        configs=lambda i: [_genotypes(i).config, _all_genotypes(i)],
+        empty=lambda i, ws: _genotypes(i, "empty"),
+        empty_error=DataError,
+        permuted=None,
+        other=lambda i: _genotypes(i, "other"),
+        sizes={"gsem_spark.steps.genotype_blocks.TASK_BYTES": 2_000},
+        figures=("version", "samples", "variants_in", "kept", "dropped", "blocks"),
     ),
 }

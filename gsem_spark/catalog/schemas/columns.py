@@ -7,7 +7,10 @@ from typing import Final, Literal
 
 from gsem_spark.errors import ContractError
 
-Type = Literal["string", "int", "long", "double", "boolean", "timestamp", "array<string>", "array<double>", "map<string,string>"]
+Type = Literal[
+    "string", "int", "long", "double", "boolean", "timestamp", "binary", "array<string>", "array<long>", "array<double>",
+    "map<string,string>",
+]  # fmt: skip
 
 CHROMOSOME_CODES: Final[dict[str, int]] = {**{str(i): i for i in range(1, 23)}, "X": 23, "Y": 24, "XY": 25, "M": 26, "MT": 26}
 """PLINK's numeric chromosome codes; ``chr`` prefixes are stripped before the look-up."""
