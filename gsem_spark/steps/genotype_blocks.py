@@ -112,7 +112,7 @@ def read_blocks(
         if kept.any():
             by_chr[str(plan.chr)] += int(kept.sum())
             blocks += 1
-            place = {"cohort": cohort, "chr": plan.chr}
+            place: dict[str, str | int | None] = {"cohort": cohort, "chr": plan.chr}
             yield "genotype_blocks", Part(place, block_row(plan, rows.filter(pa.array(kept)), G[kept], summary[kept]))
     note = {"dropped": dropped, "examples": examples, "by_chr": by_chr, "kept": by_chr.total(), "blocks": blocks}
     yield json.dumps(note).encode()
