@@ -277,3 +277,22 @@ def test_the_default_rows_are_the_paths_of_the_snp(cov: CovStruct) -> None:
     text = TWO + "\nT0 ~ d*SNP\ndouble := 2*d"
     assert [r.name for r in UserModelGwas.prepare(cov, text).rows] == ["F1~SNP", "F2~SNP", "T0~SNP"]
     assert [r.name for r in UserModelGwas.prepare(cov, text, sub=["double", "F2 ~~ F1"]).rows] == ["double:=2*d", "F1~~F2"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"fix_measurement": False}, {"fix_measurement": False, "sub": "all"}])
+def test_what_stands_beside_a_snp_does_not_touch_it(cov: CovStruct, settings: dict[str, object]) -> None:
+    """SNPs go through the kernels in blocks: the same bytes in any lane, beside SNPs that fail or that need many steps."""
+    rng = np.random.default_rng(8)
+    se, maf = rng.uniform(0.003, 0.01, (37, K)), rng.uniform(0.03, 0.5, 37)
+    beta = rng.normal(0, 1.5, (37, K)) * se
+    beta[3, 2], se[5, 1], maf[7] = np.nan, 0.0, 0.0
+    beta[11] *= 40.0 * np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    for model in (ONE, TWO + "\nT0 ~ d*SNP\ntwice := 2*d"):
+        gwas = UserModelGwas.prepare(cov, model, **settings)
+        whole, r = gwas.fit(beta, se, maf), len(gwas.rows)
+        assert {"missing", "singular"} < set(whole["status"])
+        for row in range(37):
+            alone = gwas.fit(beta[row : row + 1], se[row : row + 1], maf[row : row + 1])
+            for column in RESULT_COLUMNS:
+                ours, theirs = alone[column], whole[column][row * r : row * r + r]
+                assert ours.tolist() == theirs.tolist() or ours.tobytes() == theirs.tobytes()

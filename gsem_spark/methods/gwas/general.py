@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import GsemError
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.kernel_user import Targets
 from gsem_spark.methods.gwas.moments import s_full, v_full
+from gsem_spark.methods.gwas.targets import Targets
 from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.constrained import minimise_restricted
 from gsem_spark.methods.sem.estimate import Estimation, objective_for

@@ -22,9 +22,9 @@ from gsem_spark.methods.gwas.kernel import (
     NEWTON_TOLERANCE,
     TRUST,
 )
-from gsem_spark.methods.gwas.kernel_user import Targets
 from gsem_spark.methods.gwas.linear import Reduced, Shared
 from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
+from gsem_spark.methods.gwas.targets import Targets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -207,24 +207,6 @@ def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: L
 
 
 @jit
-def influence_exact(m: Reduced, targets: Targets, v: float, work: LinearWork) -> None:
-    """How each target moves with the moments under the closed form, whose factor stands in ``work.hessian``."""
-    k, r = m.gamma.shape
-    for t in range(targets.parameter.size):
-        for a in range(r):
-            work.step[a] = 0.0
-        work.step[targets.parameter[t]] = 1.0
-        forward(work.hessian, r, work.step)
-        backward(work.hessian, r, work.step)
-        for j in range(k):
-            total = 0.0
-            for a in range(r):
-                total += m.gamma[j, a] * work.step[a]
-            work.covariances[t, j] = work.w[j] * total / v
-        work.direct[t] = -work.x[targets.parameter[t]] / v
-
-
-@jit
 def influence_reduced(m: Reduced, targets: Targets, work: LinearWork) -> bool:
     """How each target moves with the moments at the optimum; False where the normal equations are singular."""
     k, r = m.gamma.shape
@@ -317,16 +299,12 @@ def fit_linear(
         work.w[j] = 1.0 / (scale[j] * scale[j] * v * v)
     if not start_effects(m, beta, v, work):
         return outcomes.SINGULAR, 0
-    if m.exact:
-        influence_exact(m, targets, v, work)
-        fill_state(m, shared, beta, v, work)
-    else:
-        if not minimise_reduced(m, shared, beta, v, work):
-            return outcomes.NOT_CONVERGED, 0
-        fill_state(m, shared, beta, v, work)
-        fill_derivatives(m, v, False, work)
-        if not influence_reduced(m, targets, work):
-            return outcomes.SINGULAR, 0
+    if not minimise_reduced(m, shared, beta, v, work):
+        return outcomes.NOT_CONVERGED, 0
+    fill_state(m, shared, beta, v, work)
+    fill_derivatives(m, v, False, work)
+    if not influence_reduced(m, targets, work):
+        return outcomes.SINGULAR, 0
     for t in range(targets.parameter.size):
         est[t] = work.x[targets.parameter[t]]
     fill_linear_covariance(m, scale, v, work, covariance)

@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.arrangement import Arranged, Sampling
+from gsem_spark.methods.gwas.arrangement import Sampling
 from gsem_spark.methods.gwas.jit import jit
 from gsem_spark.methods.gwas.kernel import s_full_is_pd, screen_predictor, within_bounds
+from gsem_spark.methods.gwas.kernel_closed import fit_closed_block, make_closed_block
 from gsem_spark.methods.gwas.kernel_linear import fit_linear, make_linear_work
-from gsem_spark.methods.gwas.kernel_user import Targets, fit_one, make_work
+from gsem_spark.methods.gwas.kernel_user import fit_block
+from gsem_spark.methods.gwas.lanes import LANES
 from gsem_spark.methods.gwas.linear import Reduced, Shared
 from gsem_spark.methods.gwas.smoothed_batch import smooth_moments
+from gsem_spark.methods.gwas.tape import Tape
+from gsem_spark.methods.gwas.targets import Targets
+from gsem_spark.methods.gwas.user_block import make_block
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,7 +91,7 @@ def has_errors(covariance: Floats) -> bool:
 
 @jit
 def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found) -> None:
-    """Fit rows by the analytic or the reduced route.
+    """Fit rows by the reduced route.
 
     Parameters
     ----------
@@ -104,11 +109,7 @@ def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: 
     for row in rows:
         code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
         if code == outcomes.OK and smooth:
-            place = 0
-            for j in range(k):
-                for i in range(j, k):
-                    d[place] = full[1 + i, 1 + j] - m.sigma_0[place]
-                    place += 1
+            smoothed_distance(m, full, d)
             shared.slope[:] = m.to_slope @ d
             shared.variance[:] = m.to_variance @ d
             shared.chi_slope[:] = m.chi_product @ d
@@ -124,23 +125,89 @@ def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: 
 
 
 @jit
+def closed_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found) -> None:
+    """Fit rows by the analytic route; arguments as in :func:`linear_batch`, but nothing is overwritten."""
+    k = batch.column.size
+    block = make_closed_block(m, shared, targets, found.covariance.shape[2] > 1)
+    beta, scale, full, d = np.empty(k), np.empty(k), np.empty((k + 1, k + 1)), np.empty(m.sigma_0.size)
+    for first in range(0, rows.size, LANES):
+        last = min(first + LANES, rows.size)
+        for l in range(LANES):
+            block.code[l], block.culprit[l] = outcomes.MISSING, 0
+        for l in range(last - first):
+            row = rows[first + l]
+            code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
+            block.code[l], block.culprit[l] = code, trait
+            if code == outcomes.OK:
+                block.v[l] = v
+                for j in range(k):
+                    block.beta[j, l], block.scale[j, l] = beta[j], scale[j]
+                if smooth:
+                    smoothed_distance(m, full, d)
+                    block.variance[:, l] = m.to_variance @ d
+                    block.chi[l] = np.sum(d * (m.left_over @ d))
+        fit_closed_block(m, targets, block)
+        for l in range(last - first):
+            store(
+                block.code[l], block.culprit[l], l, block.est, block.covariance, block.q, block.chisq, rows[first + l], found
+            )
+
+
+@jit
+def smoothed_distance(m: Reduced, full: Floats, d: Floats) -> None:
+    """Fill d (k*,) with what smoothed covariances differ by from the model's at free variances of 0."""
+    k, place = full.shape[0] - 1, 0
+    for j in range(k):
+        for i in range(j, k):
+            d[place] = full[1 + i, 1 + j] - m.sigma_0[place]
+            place += 1
+
+
+@jit
 def user_batch(
-    rows: Ints, smooth: bool, a: Arranged, s: Sampling, targets: Targets, start: Floats, batch: Batch, found: Found
+    rows: Ints, smooth: bool, t: Tape, m: Sampling, targets: Targets, start: Floats, batch: Batch, found: Found
 ) -> None:
     """Fit rows by the iterative route; arguments as in :func:`linear_batch`, ``start`` (q,) the no-SNP solution."""
     k = batch.column.size
-    work = make_work(a, s, targets)
+    block = make_block(t, m, targets, found.covariance.shape[2] > 1)
     beta, scale, full = np.empty(k), np.empty(k), np.empty((k + 1, k + 1))
-    for row in rows:
-        code, trait, v, found.z_smooth[row] = load(batch, row, smooth, s.snp_bounds, beta, scale, full)
-        if code == outcomes.OK and smooth:
-            for t in range(1 + k, work.observed.size):
-                work.observed[t] = full[a.moment_row[t], a.moment_column[t]]
-        if code == outcomes.OK:
-            code, trait = fit_one(
-                a, s, targets, beta, scale, v, start, work, found.est[row], found.covariance[row], found.q[row], found.chisq[row]
+    for first in range(0, rows.size, LANES):
+        last = min(first + LANES, rows.size)
+        for l in range(LANES):
+            block.code[l], block.culprit[l] = outcomes.MISSING, 0
+        for l in range(last - first):
+            row = rows[first + l]
+            code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
+            block.code[l], block.culprit[l] = code, trait
+            if code == outcomes.OK:
+                block.v[l] = v
+                for j in range(k):
+                    block.beta[j, l], block.scale[j, l] = beta[j], scale[j]
+                if smooth:
+                    for n in range(1 + k, t.implied.size):
+                        block.s[t.observed + n, l] = full[t.moment_row[n], t.moment_column[n]]
+        fit_block(t, m, targets, start, block)
+        for l in range(last - first):
+            store(
+                block.code[l], block.culprit[l], l, block.est, block.covariance, block.q, block.chisq, rows[first + l], found
             )
-            if (code == outcomes.OK or code == outcomes.HEYWOOD_TRAIT) and not has_errors(found.covariance[row]):
+
+
+@jit
+def store(
+    code: int, culprit: int, lane: int, est: Floats, covariance: Floats, q: Floats, chisq: Floats, row: int, found: Found
+) -> None:
+    """Bring one lane's fit to its row of what was found; outputs of a block as in ``kernel_user.Block``."""
+    if code == outcomes.OK or code == outcomes.HEYWOOD_TRAIT:
+        wide = found.covariance.shape[2]
+        for r in range(found.est.shape[1]):
+            found.est[row, r] = est[r, lane]
+            for other in range(wide):
+                found.covariance[row, r, other] = covariance[r, other, lane]
+            if not covariance[r, r if wide > 1 else 0, lane] > 0.0:
                 code = outcomes.SINGULAR
-        found.codes[row] = code
-        found.culprits[row] = trait
+        for f in range(found.q.shape[1]):
+            found.q[row, f] = q[f, lane]
+        found.chisq[row, 0] = chisq[lane]
+    found.codes[row] = code
+    found.culprits[row] = culprit

@@ -5,53 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gsem_spark.errors import ConvergenceError, ModelError
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.arrangement import Arranged, Sampling, arrange_model, sampling
 from gsem_spark.methods.gwas.columns import check_batch
 from gsem_spark.methods.gwas.general import fit_general
 from gsem_spark.methods.gwas.kernel import screen_predictor
-from gsem_spark.methods.gwas.kernel_user import Targets
-from gsem_spark.methods.gwas.linear import Reduced, Shared, layout_of, reduce, share
-from gsem_spark.methods.gwas.moments import Gc, gc_factors, smoothing_bounds, spd_inverse
+from gsem_spark.methods.gwas.linear import Shared
+from gsem_spark.methods.gwas.moments import Gc, gc_factors, smoothing_bounds
 from gsem_spark.methods.gwas.result_rows import RowTable
+from gsem_spark.methods.gwas.routes import Parts, Route, choose_route, targets_of
 from gsem_spark.methods.gwas.settings import Estimation, check_settings
 from gsem_spark.methods.gwas.smallmatrix import cholesky
-from gsem_spark.methods.gwas.snp_model import SNP, Row, SnpModel, choose_rows, read_snp_model, with_fixed_measurement
-from gsem_spark.methods.gwas.user_batch import Batch, Found, linear_batch, user_batch
+from gsem_spark.methods.gwas.snp_model import SNP, Row, choose_rows, read_snp_model
+from gsem_spark.methods.gwas.tape import Tape
+from gsem_spark.methods.gwas.targets import Targets
+from gsem_spark.methods.gwas.user_batch import Batch, Found, closed_batch, linear_batch, user_batch
+from gsem_spark.methods.gwas.without_snp import fit_without_snp
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.methods.sem.fitting import fit_model
-from gsem_spark.methods.sem.inference import check_identified
 from gsem_spark.methods.sem.model import Model
-from gsem_spark.methods.sem.model_checks import cell_key
 from gsem_spark.methods.sem.smooth import is_positive_definite, near_pd
-from gsem_spark.methods.sem.starts import starting_values
 from gsem_spark.thresholds import SNP_SE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Route = Literal["analytic", "reduced", "iterative", "general"]
 
-PROBE_VARIANCE: Final = 0.4
-PROBE_EFFECT: Final = 0.02
-"""Variance and effect of a SNP of no special kind, at which the model's identification is checked."""
 COMPILED: Final = (outcomes.MISSING, outcomes.NO_SE, outcomes.NO_VARIANCE)
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The arrays that the compiled routes read; those of other routes are None."""
-
-    arranged: Arranged | None = None
-    sampling: Sampling | None = None
-    reduced: Reduced | None = None
-    shared: Shared | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +142,7 @@ class UserModelGwas:
         check_settings(gc, snp_se, estimation)
         read = read_snp_model(model, cov.traits, std_lv, predictor)
         part = cov.subset(read.traits)
-        fitted, start, S, V, bits, notes = _fitted(read, part, estimation, fix_measurement)
+        fitted, start, S, V, bits, notes = fit_without_snp(read, part, estimation, fix_measurement)
         rows = choose_rows(fitted, sub, predictor)
         factors, R = gc_factors(part, gc)
         table = RowTable.of(fitted, rows, predictor, q_snp, estimation == "ML")
@@ -167,7 +150,7 @@ class UserModelGwas:
         smooth_v = not is_positive_definite(V)
         bounds = smoothing_bounds(V, R, error) if smooth_v and is_positive_definite(R) else None
         V_known = near_pd(V).matrix if bounds is not None else V
-        chosen, reason, parts = _route(fitted, start, table, S, V_known, R, error, bounds, estimation, route)
+        chosen, reason, parts = choose_route(fitted, start, table, S, V_known, R, error, bounds, estimation, route)
         chol_s = S.copy()
         if not (is_positive_definite(S) and cholesky(chol_s, S.shape[0])):
             chol_s = np.zeros_like(S)
@@ -175,7 +158,7 @@ class UserModelGwas:
         columns = np.array([cov.traits.index(t) for t in read.traits], dtype=np.int64)
         return cls(
             cov.traits, fitted, rows, predictor, chosen, reason, estimation, gc, bool(std_lv), bool(fix_measurement),
-            float(snp_se), bool(q_snp), S, V, R, factors, columns, start, parts, _targets(fitted, table, R, parts), table,
+            float(snp_se), bool(q_snp), S, V, R, factors, columns, start, parts, targets_of(fitted, table, R, parts), table,
             chol_s, bits, (*read.notes, *notes),
         )
 
@@ -256,17 +239,19 @@ class UserModelGwas:
 
     def _run(self, rows: Ints, smooth: bool, batch: Batch, found: Found) -> None:
         parts = self.parts
-        if parts.reduced is not None and parts.shared is not None:
+        if parts.reduced is not None and parts.shared is not None and parts.reduced.exact:
+            closed_batch(rows, smooth, parts.reduced, parts.shared, self.targets, batch, found)
+        elif parts.reduced is not None and parts.shared is not None:
             shared = Shared(*(x.copy() for x in parts.shared)) if smooth else parts.shared
             linear_batch(rows, smooth, parts.reduced, shared, self.targets, batch, found)
-        elif parts.arranged is not None and parts.sampling is not None:
-            start = self._search_start(parts.arranged)
-            user_batch(rows, smooth, parts.arranged, parts.sampling, self.targets, start, batch, found)
+        elif parts.tape is not None and parts.sampling is not None:
+            start = self._search_start(parts.tape)
+            user_batch(rows, smooth, parts.tape, parts.sampling, self.targets, start, batch, found)
 
-    def _search_start(self, arranged: Arranged) -> Floats:
-        out = np.zeros(int(np.max(arranged.parameter, initial=-1)) + 1)
-        free = (arranged.parameter >= 0) & (self.model.path_index >= 0)
-        out[arranged.parameter[free]] = self.start[self.model.path_index[free]]
+    def _search_start(self, tape: Tape) -> Floats:
+        out = np.zeros(tape.q)
+        free = (tape.parameter >= 0) & (self.model.path_index >= 0)
+        out[tape.parameter[free]] = self.start[self.model.path_index[free]]
         return out
 
     def _run_smoothed(self, batch: Batch, found: Found, smoothed: Ints) -> None:
@@ -297,109 +282,3 @@ class UserModelGwas:
         found.q[row], found.chisq[row, 0] = one.q, one.chisq
         found.codes[row], found.culprits[row], smoothed[row] = one.code, one.culprit, one.smoothed
         found.z_smooth[row] = one.z_smooth
-
-def _fitted(
-    read: SnpModel, part: CovStruct, estimation: Estimation, fix: bool
-) -> tuple[Model, Floats, Floats, Floats, int, tuple[str, ...]]:
-    """The model to fit, its start (q,), S, V, what was smoothed once for all, and notes."""
-    S, V, bits = np.array(part.S, order="C"), np.array(part.V, order="C"), 0
-    notes: tuple[str, ...] = ()
-    theta = None
-    try:
-        null = fit_model(part, read.measurement, estimation)
-        if null.converged:
-            theta, notes = null.theta, null.messages
-            if fix:
-                moments = null.sources().moments
-                S, V = np.array(moments.S, order="C"), np.array(moments.V, order="C")
-                bits = outcomes.S_SMOOTHED * moments.smoothed_s | outcomes.V_SMOOTHED * moments.smoothed_v
-        elif fix:
-            raise ConvergenceError(
-                f"the measurement part of the model has no {estimation} solution without {read.predictor}; "
-                f"{'; '.join(null.messages)}",
-                remedy="simplify the model, leave out the weakest traits, or set fix_measurement=False",
-            )
-    except ModelError:
-        if fix:
-            raise
-    fitted = with_fixed_measurement(read, theta) if fix and theta is not None else read.full
-    values = read.measurement.path_values(starting_values(read.measurement, S) if theta is None else theta)
-    known = {cell_key(p): float(v) for p, v in zip(read.measurement.paths, values, strict=True)}
-    start = np.zeros(fitted.n_free)
-    for path, place in reversed(list(zip(fitted.paths, fitted.path_index.tolist(), strict=True))):
-        if place >= 0:
-            start[place] = known.get(cell_key(path), 0.0)
-    _check_identified(fitted, S, start)
-    return fitted, start, S, V, bits, notes
-
-
-def _check_identified(model: Model, S: Floats, start: Floats) -> None:
-    k = S.shape[0]
-    probe = np.eye(k + 1) * PROBE_VARIANCE
-    probe[1:, 1:] = S
-    theta = start.copy()
-    for path, place in zip(model.paths, model.path_index.tolist(), strict=True):
-        if place >= 0 and model.observed[0] in (path.lhs, path.rhs):
-            theta[place] = PROBE_VARIANCE if path.lhs == path.rhs else PROBE_EFFECT
-    check_identified(model, probe, theta)
-
-
-def _route(
-    model: Model, start: Floats, table: RowTable, S: Floats, V: Floats, R: Floats, error: float, bounds: Floats | None,
-    estimation: str, wanted: Route | None,
-) -> tuple[Route, str, Parts]:
-    """The fastest exact route that is not faster than the one wanted, and its arrays."""
-    if estimation == "ML":
-        return "general", "ML is estimated SNP by SNP", Parts()
-    if not model.restrictions.empty:
-        return "general", "the model has constraints on free parameters", Parts()
-    if wanted == "general":
-        return "general", "asked for", Parts()
-    layout = layout_of(model) if wanted != "iterative" else "asked for"
-    if not isinstance(layout, str):
-        if not set(table.places) <= set(_effects(model)):
-            layout = "rows other than the SNP's paths are asked for"
-        else:
-            reduced = reduce(layout, V, R, error, bounds)
-            if reduced is not None and wanted == "reduced":
-                reduced = reduced._replace(exact=False)
-            if reduced is not None:
-                parts = Parts(reduced=reduced, shared=share(reduced, S))
-                if reduced.exact:
-                    return "analytic", "the measurement is fixed and its free variances take up all that the SNP explains", parts
-                return "reduced", "the measurement is fixed, and the SNP's effects enter covariances that are fixed too", parts
-            return "general", "V or the intercepts have no Cholesky factor", Parts()
-    arranged = arrange_model(model, start)
-    sampled = sampling(arranged, S, V, R, error, bounds)
-    if sampled is None:
-        return "general", "V or the intercepts have no Cholesky factor", Parts()
-    return "iterative", layout, Parts(arranged=arranged, sampling=sampled)
-
-
-def _effects(model: Model) -> list[int]:
-    """Places in theta of the free paths from the SNP, in the order of ``linear.layout_of``."""
-    _, columns, directed = model.cells
-    index = model.path_index
-    return list(dict.fromkeys(index[(index >= 0) & directed & (columns == 0)].tolist()))
-
-
-def _targets(model: Model, table: RowTable, R: Floats, parts: Parts) -> Targets:
-    places = table.places
-    parameter, own = np.full(len(places), -1, dtype=np.int64), np.full(len(places), -1, dtype=np.int64)
-    if parts.reduced is not None:
-        effects = _effects(model)
-        parameter[:] = [effects.index(p) for p in places]
-    elif parts.arranged is not None:
-        for n, place in enumerate(places):
-            path = int(np.flatnonzero(model.path_index == place)[0])
-            parameter[n] = parts.arranged.parameter[path]
-            if parameter[n] < 0:
-                trait = int(model.cells[0][path])
-                own[n] = int(np.flatnonzero(parts.arranged.own_trait == trait)[0])
-    k, f = R.shape[0], len(table.factors)
-    precision = np.zeros((f, k, k))
-    for n, (_, at) in enumerate(table.factors):
-        if is_positive_definite(R):
-            precision[n, : len(at), : len(at)] = spd_inverse(R[np.ix_(at, at)])
-    start = np.concatenate([[0], np.cumsum([len(at) for _, at in table.factors])]).astype(np.int64)
-    return Targets(parameter, own, start, np.array([t for _, at in table.factors for t in at], dtype=np.int64), precision)
