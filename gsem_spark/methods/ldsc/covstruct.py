@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,9 +25,13 @@ from gsem_spark.methods.ldsc.quality import quality_warnings
 
 Floats = NDArray[np.float64]
 
+
+@lru_cache(maxsize=256)
 def vech_indices(k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the lower triangle of a k x k matrix in vech (column-wise) order, each of length k*."""
+    """Rows and columns of the lower triangle of a k x k matrix in vech (column-wise) order, each of length k*, read-only."""
     columns, rows = np.triu_indices(k)
+    for index in (rows, columns):
+        index.setflags(write=False)
     return rows, columns
 
 

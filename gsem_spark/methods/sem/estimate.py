@@ -18,7 +18,7 @@ from scipy import linalg
 
 from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.model import Model
-from gsem_spark.methods.sem.model_parts import State
+from gsem_spark.methods.sem.ram import State
 
 Floats = NDArray[np.float64]
 Estimation = Literal["DWLS", "ML"]
@@ -124,18 +124,16 @@ class LeastSquares:
 
     def value(self, theta: Floats) -> float:
         """f(theta)."""
-        residual = self.s - self.memo.state(self.model, theta).d[self.model.moments]
+        residual = self.s - self.model.ram.moments(self.memo.state(self.model, theta))
         return float(0.5 * np.sum(self.weights * residual**2))
 
     def derivatives(self, theta: Floats) -> Derivatives:
         """Gradient, Gauss-Newton matrix and Hessian of f."""
-        at, (rows, columns) = self.memo.state(self.model, theta), self.model.moments
-        weighted = self.weights * (self.s - at.d[rows, columns])
-        jacobian = self.model.state_jacobian(at)
+        at, ram = self.memo.state(self.model, theta), self.model.ram
+        weighted = self.weights * (self.s - ram.moments(at))
+        jacobian = ram.jacobian(at)
         gauss_newton = jacobian.T @ (self.weights[:, None] * jacobian)
-        pull = np.empty((self.model.k, self.model.k))
-        pull[rows, columns] = pull[columns, rows] = np.where(rows == columns, weighted, weighted / 2.0)
-        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - self.model.state_curvature(at, pull))
+        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - ram.moment_curvature(at, weighted))
 
 
 @dataclass(frozen=True)
@@ -175,13 +173,13 @@ class MaximumLikelihood:
         implied = at.d[:k, :k]
         factor = linalg.cholesky(implied, lower=True)
         inverse = linalg.lapack.dpotrs(factor, np.eye(k), lower=1)[0]
-        d = self.model.state_derivatives(at, k)
+        d = self.model.ram.matrix_derivatives(at, k)
         pull = inverse @ (implied - self.S) @ inverse
         x = inverse @ d
         flat, turned = x.reshape(-1, k * k), x.transpose(0, 2, 1).reshape(-1, k * k)
         expected = 0.5 * flat @ turned.T
         middle = ((inverse @ self.S @ inverse) @ d).reshape(-1, k * k) @ turned.T
-        hessian = (middle + middle.T) / 2.0 - expected + 0.5 * self.model.state_curvature(at, (pull + pull.T) / 2.0)
+        hessian = (middle + middle.T) / 2.0 - expected + 0.5 * self.model.ram.curvature(at, (pull + pull.T) / 2.0)
         return Derivatives(0.5 * d.reshape(-1, k * k) @ pull.T.ravel(), expected, hessian)
 
 
@@ -318,10 +316,12 @@ def _gradient_norm(d: Derivatives) -> float:
 def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
     """Return the damped Newton step (q,) and the decrease of f that its quadratic model promises."""
     scale = curvature_scale(d)
-    unit = np.outer(scale, scale)
+    unit = scale[:, None] * scale
     gradient = d.gradient / scale
-    for matrix in (d.hessian / unit, d.information / unit):
-        damped = matrix + damping * np.eye(gradient.size)
+    for curvature in (d.hessian, d.information):
+        matrix = curvature / unit
+        damped = matrix.copy()
+        damped.flat[:: gradient.size + 1] += damping
         factor = cholesky(damped)
         if factor is not None:
             step = -linalg.lapack.dpotrs(factor, gradient, lower=1)[0].ravel()

@@ -1,8 +1,6 @@
-"""A structural equation model as RAM matrices: which parameter stands in which cell, and the covariances it implies.
+"""A structural equation model: its paths, which parameter stands on each, and the covariances it implies.
 
-All variables, observed first, then latent, form one vector x with x = A x + u and cov(u) = P. A holds the one-headed arrows
-(A[to, from]), P the two-headed ones. With B = (I - A)^-1 the implied covariance of the observed variables is F B P B' F', F
-the selection of the first rows [McArdle & McDonald 1984, Br J Math Stat Psychol 37:234]. Nothing here knows a model syntax.
+The matrices behind these are in :mod:`gsem_spark.methods.sem.ram`. Nothing here knows a model syntax.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem import expressions as ex
 from gsem_spark.methods.sem.constraints import Constraint, Defined, Function, Restrictions
 from gsem_spark.methods.sem.model_checks import cell_key, check_labels, check_no_circle, check_path
-from gsem_spark.methods.sem.model_parts import Layout, State
 from gsem_spark.methods.sem.model_parts import Operator as Operator
 from gsem_spark.methods.sem.model_parts import Path as Path
+from gsem_spark.methods.sem.ram import Ram, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,59 +211,27 @@ class Model:
         return np.array(rows, np.intp), np.array(columns, np.intp), np.array(directed, bool)
 
     @cached_property
-    def depth(self) -> int:
-        """Arrows in the longest chain of one-headed arrows: A ** (depth + 1) = 0."""
-        rows, columns, directed = self.cells
-        there = directed & (self.fixed_values != 0)
-        m = len(self.variables)
-        reach = np.zeros((m, m), dtype=np.int64)
-        reach[rows[there], columns[there]] = 1
-        power, length = reach, 0
-        while power.any():
-            power, length = np.minimum(power @ reach, 1), length + 1
-        return length
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Where the free parameters stand, as index arrays."""
-        rows, columns, directed = self.cells
-        free = np.flatnonzero(self.path_index >= 0)
-        return Layout(
-            place=self.path_index[free], row=rows[free], column=columns[free], directed=directed[free],
-            variance=~directed[free] & (rows[free] == columns[free]),
-            distinct=bool(np.array_equal(self.path_index[free], np.arange(self.n_free))),
-        )
-
-    def matrices(self, theta: ArrayLike) -> tuple[Floats, Floats]:
-        """Return A and P, each (m, m), at the parameter values theta (q,)."""
-        values = self.path_values(theta)
-        rows, columns, directed = self.cells
-        m = len(self.variables)
-        a, p = np.zeros((m, m)), np.zeros((m, m))
-        a[rows[directed], columns[directed]] = values[directed]
-        p[rows[~directed], columns[~directed]] = values[~directed]
-        p[columns[~directed], rows[~directed]] = values[~directed]
-        return a, p
+    def ram(self) -> Ram:
+        """The matrices as functions of theta, for who computes many at a time."""
+        return Ram(self.k, len(self.variables), self.n_free, *self.cells, self.path_index, self.fixed_values)
 
     def path_values(self, theta: ArrayLike) -> Floats:
         """(paths,) value of every path at theta, fixed ones included."""
-        t = np.asarray(theta, dtype=np.float64)
-        if t.size != self.n_free:
-            raise ModelError(f"theta has {t.size} values, the model has {self.n_free} free parameters")
         out = self.fixed_values.copy()
-        free = self.path_index >= 0
-        out[free] = t[self.path_index[free]]
+        out[self.ram.free] = self._checked(theta)[self.path_index[self.ram.free]]
         return out
+
+    def value_derivatives(self) -> Floats:
+        """(paths, q) derivatives of :meth:`path_values` by theta: ones and zeros."""
+        return self.ram.selection
+
+    def matrices(self, theta: ArrayLike) -> tuple[Floats, Floats]:
+        """Return A and P, each (m, m), at the parameter values theta (q,)."""
+        return self.ram.matrices(self._checked(theta))
 
     def state(self, theta: ArrayLike) -> State:
         """All matrices at theta, from which moments and derivatives follow."""
-        a, p = self.matrices(theta)
-        b = np.eye(a.shape[0]) + a
-        power = a
-        for _ in range(self.depth - 1):  # (I - A)^-1 is the sum of A's powers, of which few are not zero
-            power = power @ a
-            b += power
-        return State(a, p, b, b @ p @ b.T)
+        return self.ram.state(self._checked(theta))
 
     def covariance(self, theta: ArrayLike) -> Floats:
         """(m, m) implied covariances of all variables, observed first, then latent."""
@@ -277,94 +243,33 @@ class Model:
 
     def implied_vech(self, theta: ArrayLike) -> Floats:
         """(k*,) implied covariances in vech order."""
-        return self.implied(theta)[self.moments]
-
-    def jacobian_matrices(self, theta: ArrayLike) -> Floats:
-        """(q, k, k) derivatives of the implied covariance matrix by each free parameter.
-
-        Notes
-        -----
-        With G = F B and C = B P B' F': d Sigma / d A[i, j] = G[:, i] C[j, :] + its transpose; d Sigma / d P[i, j] =
-        G[:, i] G[:, j]' + its transpose off the diagonal.
-        """
-        return self.state_derivatives(self.state(theta), self.k)
-
-    def covariance_derivatives(self, theta: ArrayLike) -> Floats:
-        """(q, m, m) derivatives of :meth:`covariance`, all variables, by each free parameter."""
-        return self.state_derivatives(self.state(theta), len(self.variables))
-
-    def variance_derivatives(self, theta: ArrayLike) -> Floats:
-        """(m, q) derivatives of the diagonal of :meth:`covariance` by each free parameter."""
-        left, right = self._arms(self.state(theta), len(self.variables))
-        return self._gathered(2.0 * left * right).T
-
-    def state_derivatives(self, at: State, n: int) -> Floats:
-        """(q, n, n) derivatives of the covariances of the first n variables."""
-        left, right = self._arms(at, n)
-        product = left[:, :, None] * right[:, None, :]
-        return self._gathered(product + product.transpose(0, 2, 1))
-
-    def _arms(self, at: State, n: int) -> tuple[Floats, Floats]:
-        """Both (free paths, n): what a path's derivative is the symmetric product of."""
-        where = self.layout
-        left = at.b[:n, where.row].T
-        right = np.where(where.directed[:, None], at.d[where.column, :n], at.b[:n, where.column].T)
-        return np.where(where.variance[:, None], 0.5 * left, left), right
-
-    def _gathered(self, by_path: Floats) -> Floats:
-        """Sum the derivatives of the paths that are one parameter."""
-        where = self.layout
-        if where.distinct:
-            return by_path
-        out = np.zeros((self.n_free, *by_path.shape[1:]))
-        np.add.at(out, where.place, by_path)
-        return out
-
-    def value_derivatives(self) -> Floats:
-        """(paths, q) derivatives of :meth:`path_values` by theta: ones and zeros."""
-        out = np.zeros((len(self.paths), self.n_free))
-        free = np.flatnonzero(self.path_index >= 0)
-        out[free, self.path_index[free]] = 1.0
-        return out
+        return self.ram.moments(self.state(theta))
 
     def jacobian(self, theta: ArrayLike) -> Floats:
         """(k*, q) derivatives of the implied covariances (vech order) by the free parameters."""
-        return self.state_jacobian(self.state(theta))
+        return self.ram.jacobian(self.state(theta))
 
-    def state_jacobian(self, at: State) -> Floats:
-        """:meth:`jacobian` at a state."""
-        rows, columns = self.moments
-        left, right = self._arms(at, self.k)
-        by_path = left[:, rows] * right[:, columns] + left[:, columns] * right[:, rows]
-        return np.ascontiguousarray(self._gathered(by_path).T)
+    def jacobian_matrices(self, theta: ArrayLike) -> Floats:
+        """(q, k, k) derivatives of the implied covariance matrix by each free parameter."""
+        return self.ram.matrix_derivatives(self.state(theta), self.k)
+
+    def covariance_derivatives(self, theta: ArrayLike) -> Floats:
+        """(q, m, m) derivatives of :meth:`covariance`, all variables, by each free parameter."""
+        return self.ram.matrix_derivatives(self.state(theta), len(self.variables))
+
+    def variance_derivatives(self, theta: ArrayLike) -> Floats:
+        """(m, q) derivatives of the diagonal of :meth:`covariance` by each free parameter."""
+        return self.ram.variance_derivatives(self.state(theta))
 
     def curvature(self, theta: ArrayLike, weight: Floats) -> Floats:
-        """(q, q) second derivatives of tr(M Sigma(theta)) for a symmetric matrix M (k, k) that does not vary.
+        """(q, q) second derivatives of tr(M Sigma(theta)) for a symmetric matrix M (k, k) that does not vary."""
+        return self.ram.curvature(self.state(theta), weight)
 
-        Notes
-        -----
-        With Q = F'MF, D = B P B', E = B'QB, T = D Q B: the pair A[i, j], A[p, q] gives 2 (B[j, p] T[q, i] + B[q, i] T[j, p] +
-        D[j, q] E[p, i]); the pair A[i, j], P[p, q] gives 2 (B[j, p] E[q, i] + B[j, q] E[p, i]), halved for p = q; P, P gives 0.
-        """
-        return self.state_curvature(self.state(theta), weight)
-
-    def state_curvature(self, at: State, weight: Floats) -> Floats:
-        """:meth:`curvature` at a state."""
-        b, d, where = at.b, at.d, self.layout
-        above = b[: self.k]
-        pulled = weight @ above
-        e, t = above.T @ pulled, d[:, : self.k] @ pulled
-        one, two = where.split
-        i, j = where.row[one][:, None], where.column[one][:, None]
-        to, source = i.T, j.T
-        r, c = where.row[two][None, :], where.column[two][None, :]
-        n = where.place.size
-        by_path = np.zeros((n, n))
-        by_path[one[:, None], one] = 2.0 * (b[j, to] * t[source, i] + b[source, i] * t[j, to] + d[j, source] * e[to, i])
-        mixed = 2.0 * (b[j, r] * e[c, i] + b[j, c] * e[r, i]) * np.where(r == c, 0.5, 1.0)
-        by_path[one[:, None], two] = mixed
-        by_path[two[:, None], one] = mixed.T
-        return by_path if where.distinct else self._gathered(self._gathered(by_path).T)
+    def _checked(self, theta: ArrayLike) -> Floats:
+        out = np.asarray(theta, dtype=np.float64)
+        if out.size != self.n_free:
+            raise ModelError(f"theta has {out.size} values, the model has {self.n_free} free parameters")
+        return out
 
     # --- as text and tables ------------------------------------------------------------------------------------------
     @classmethod

@@ -1,16 +1,10 @@
-"""What a model is made of: its paths, where their parameters stand in the matrices, and the matrices at one theta."""
+"""What a model is made of: its paths."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Operator = Literal["=~", "~", "~~"]
 
 
@@ -57,33 +51,3 @@ class Path:
         if self.constant:
             term += f" + {self.constant}*{self.rhs}"
         return f"{self.lhs} {self.op} {term}"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The free paths: place in theta, row and column in their matrix, whether that is A, whether a variance.
-
-    ``distinct`` says that every free path is its own parameter, in theta's order.
-    """
-
-    place: Ints
-    row: Ints
-    column: Ints
-    directed: NDArray[np.bool_]
-    variance: NDArray[np.bool_]
-    distinct: bool
-
-    @cached_property
-    def split(self) -> tuple[Ints, Ints]:
-        """Places among the free paths of the directed ones, and of the others."""
-        return np.flatnonzero(self.directed), np.flatnonzero(~self.directed)
-
-
-@dataclass(frozen=True)
-class State:
-    """The matrices at one theta, all (m, m): A, P, B = (I - A)^-1 and D = B P B', the covariances of all variables."""
-
-    a: Floats
-    p: Floats
-    b: Floats
-    d: Floats

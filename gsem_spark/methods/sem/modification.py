@@ -27,7 +27,7 @@ from gsem_spark.methods.sem.fitting import fit_model
 from gsem_spark.methods.sem.inference import moment_weights
 from gsem_spark.methods.sem.model import Model, Operator, Path
 from gsem_spark.methods.sem.model_checks import cell_key
-from gsem_spark.methods.sem.model_parts import State
+from gsem_spark.methods.sem.ram import State
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def modification_indices(fit: Fit, minimum: float = 0.0) -> pd.DataFrame:
     derivatives = _derivatives(model, at, rows, columns, directed)
     weights = moment_weights(fit.implied.to_numpy(), moments.V, fit.estimation)
     active = model.restrictions.active_inequalities(fit.theta)
-    taken = model.state_jacobian(at) @ model.restrictions.null_space(fit.theta, active)
+    taken = model.ram.jacobian(at) @ model.restrictions.null_space(fit.theta, active)
     score, information, variance = _scores(derivatives, taken, weights, moments.V, vech(fit.residual.to_numpy()))
     with np.errstate(divide="ignore", invalid="ignore"):
         epc, se = score / information, np.sqrt(variance) / information
@@ -124,7 +124,7 @@ def _reach(model: Model) -> NDArray[np.bool_]:
     step = np.zeros((m, m), dtype=np.int64)
     step[rows[directed], columns[directed]] = 1  # to, from
     total, power = step.copy(), step
-    for _ in range(model.depth):
+    for _ in range(model.ram.depth):
         power = np.minimum(power @ step, 1)
         total |= power
     return total.astype(bool)
