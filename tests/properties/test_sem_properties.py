@@ -9,8 +9,9 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct, unvech, vech
 from gsem_spark.methods.sem import Model, common_factor, factor_model, fit_model, modification_indices, user_model
 from gsem_spark.methods.sem import Path as Arrow
 from gsem_spark.methods.sem.estimate import objective_for
+from gsem_spark.methods.sem.inference import standardise_moments
 from gsem_spark.methods.sem.modification import candidates_of, freed
-from gsem_spark.methods.sem.starts import starting_values
+from gsem_spark.methods.sem.starts import rescaling, starting_values
 
 NAMES = tuple("abcdefgh")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -198,6 +199,26 @@ def test_scale_equivariance_of_a_model_in_syntax(seed, estimation, std_lv):
     assert two.indices["chisq"] == pytest.approx(one.indices["chisq"], rel=1e-6)
     mi = [modification_indices(f).set_index(["lhs", "op", "rhs"])["mi"] for f in (one, two)]
     np.testing.assert_allclose(mi[1].loc[mi[0].index], mi[0], rtol=1e-5, atol=1e-8)
+
+
+SECOND_ORDER = "F =~ a + b + c\nG =~ d + e + f\nH =~ F + l*G\nl == 1\nF ~~ p*F\nG ~~ p*G"
+EQUAL_LOADINGS = "F =~ x*a + x*b + c\nG =~ d + e + f\nF ~~ 0.2*G"
+
+
+@fewer
+@given(SEEDS, st.sampled_from([TWO_FACTORS, SECOND_ORDER, EQUAL_LOADINGS]), st.sampled_from(["DWLS", "ML"]), st.booleans())
+def test_the_standardised_columns_are_the_fit_on_the_standardised_matrices(seed, text, estimation, std_lv):
+    cov = two_factor_structure(seed)
+    sd = np.exp(np.random.default_rng(seed + 1).normal(scale=0.3, size=6))
+    by = vech(np.outer(sd, sd))
+    scaled = CovStruct.from_matrices(cov.S * np.outer(sd, sd), cov.V * np.outer(by, by), cov.I, cov.traits)
+    standard = CovStruct.from_matrices(*standardise_moments(scaled.S, scaled.V), cov.I, cov.traits)
+    one, two = (user_model(c, text, estimation, std_lv) for c in (scaled, standard))
+    assume(one.converged and two.converged)
+    np.testing.assert_allclose(one.parameters["std_est"], two.parameters["est"], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(one.parameters["std_se"], two.parameters["se"], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(one.parameters["std_all_se"], two.parameters["std_all_se"], rtol=1e-5, atol=1e-9)
+    assert rescaling(one.model, scaled.S)[1] == (text is TWO_FACTORS)
 
 
 @fewer

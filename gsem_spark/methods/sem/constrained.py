@@ -186,7 +186,7 @@ class _Problem:
 
     def point(self, phi: Floats) -> _Point:
         here = self.reduced.derivatives(phi)
-        scale = estimate.curvature_scale(here)
+        scale = here.scale
         limits = self.limits(phi, scale)
         multipliers = _multipliers(here.gradient / scale, limits)
         pull = limits.h_jacobian.T @ multipliers[: limits.h.size] + limits.g_jacobian.T @ multipliers[limits.h.size:]

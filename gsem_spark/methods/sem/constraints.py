@@ -176,6 +176,8 @@ class Restrictions:
         """(q, q - r) orthonormal directions in which no equality, and no ``active`` inequality, changes at theta."""
         t = np.asarray(theta, dtype=np.float64)
         rows = [f.gradient(t) for f in (*self.equalities, *(self.inequalities[i] for i in active))]
+        if not rows:
+            return np.eye(self.size)
         return null_space(np.array(rows).reshape(-1, self.size))
 
     def violation(self, theta: ArrayLike) -> float:

@@ -7,6 +7,7 @@ where the quadratic model was right [Nocedal & Wright 2006, Numerical Optimizati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,6 +52,13 @@ class Derivatives:
     information: Floats
     hessian: Floats
 
+    @cached_property
+    def scale(self) -> Floats:
+        """(q,) square roots of the information's diagonal: parameters times these have unit curvature."""
+        diagonal = self.information.diagonal()
+        floor = EPS * float(diagonal.max(initial=0.0))
+        return np.sqrt(np.maximum(diagonal, floor if floor > 0 else 1.0))
+
 
 @dataclass
 class Memo:
@@ -61,7 +69,7 @@ class Memo:
 
     def state(self, model: Model, theta: Floats) -> State:
         """The matrices at theta, computed once."""
-        if self.last is None or self.theta is None or not np.array_equal(self.theta, theta):
+        if self.last is None or self.theta is None or not (self.theta == theta).all():
             self.theta, self.last = np.array(theta, dtype=np.float64), model.state(theta)
         return self.last
 
@@ -112,8 +120,14 @@ class LeastSquares:
 
     def lost(self, theta: Floats) -> bool:
         """Whether a residual variance has run off."""
+        return _ran_off(self.memo.state(self.model, theta), self.variances)
+
+    @cached_property
+    def variances(self) -> Floats:
+        """(k,) observed variances."""
         rows, columns = self.model.moments
-        return _ran_off(self.memo.state(self.model, theta), self.s[rows == columns])
+        out: Floats = self.s[rows == columns]
+        return out
 
     @property
     def rounding(self) -> float:
@@ -125,7 +139,7 @@ class LeastSquares:
     def value(self, theta: Floats) -> float:
         """f(theta)."""
         residual = self.s - self.model.ram.moments(self.memo.state(self.model, theta))
-        return float(0.5 * np.sum(self.weights * residual**2))
+        return 0.5 * float(self.weights @ residual**2)
 
     def derivatives(self, theta: Floats) -> Derivatives:
         """Gradient, Gauss-Newton matrix and Hessian of f."""
@@ -212,7 +226,7 @@ class Optimum:
 
 
 def _ran_off(at: State, variances: Floats) -> bool:
-    return bool(np.any(np.diag(at.p)[: variances.size] < LOST * variances))
+    return bool((at.p.diagonal()[: variances.size] < LOST * variances).any())
 
 
 def objective_for(model: Model, S: Floats, V: Floats, estimation: Estimation) -> Objective:
@@ -258,7 +272,7 @@ def minimise(objective: Objective, start: Floats) -> Optimum:
         ``converged`` is False when the iterations run out, the start is not feasible, or no step helps any more.
     """
     theta = np.asarray(start, dtype=np.float64)
-    if not np.isfinite(objective.value(theta)):
+    if not math.isfinite(objective.value(theta)):
         return Optimum(theta, float("inf"), float("inf"), 0, False)
     iterations = 0
     for _ in range(MAX_ESCAPES):
@@ -282,13 +296,13 @@ def _descend(objective: Objective, theta: Floats) -> tuple[Optimum, Derivatives]
         trial = theta + step
         new_value = objective.value(trial)
         in_rounding = predicted <= max(ROUNDING * abs(value), objective.rounding)
-        if in_rounding and np.isfinite(new_value):
+        if in_rounding and math.isfinite(new_value):
             there = objective.derivatives(trial)
             if _gradient_norm(there) >= norm:
                 return Optimum(theta, value, norm, iteration + 1, norm <= STALL_TOLERANCE), here
             theta, value, here, norm = trial, new_value, there, _gradient_norm(there)
             continue
-        ratio = (value - new_value) / predicted if np.isfinite(new_value) else -1.0
+        ratio = (value - new_value) / predicted if math.isfinite(new_value) else -1.0
         if ratio > 1e-4:
             theta, value, here = trial, new_value, objective.derivatives(trial)
             norm = _gradient_norm(here)
@@ -302,20 +316,13 @@ def _descend(objective: Objective, theta: Floats) -> tuple[Optimum, Derivatives]
     return Optimum(theta, value, norm, MAX_ITERATIONS, False), here
 
 
-def curvature_scale(d: Derivatives) -> Floats:
-    """(q,) square roots of the information's diagonal: parameters times these have unit curvature."""
-    diagonal = d.information.diagonal()
-    floor = EPS * float(diagonal.max(initial=0.0))
-    return np.sqrt(np.maximum(diagonal, floor if floor > 0 else 1.0))
-
-
 def _gradient_norm(d: Derivatives) -> float:
-    return float((np.abs(d.gradient) / curvature_scale(d)).max(initial=0.0))
+    return float((np.abs(d.gradient) / d.scale).max(initial=0.0))
 
 
 def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
     """Return the damped Newton step (q,) and the decrease of f that its quadratic model promises."""
-    scale = curvature_scale(d)
+    scale = d.scale
     unit = scale[:, None] * scale
     gradient = d.gradient / scale
     for curvature in (d.hessian, d.information):
@@ -330,7 +337,7 @@ def _damped_step(d: Derivatives, damping: float) -> tuple[Floats, float]:
 
 
 def _way_out_of_saddle(objective: Objective, theta: Floats, here: Derivatives) -> Floats | None:
-    scale = curvature_scale(here)
+    scale = here.scale
     curvature = here.hessian / np.outer(scale, scale)
     if cholesky(curvature - SADDLE_CURVATURE * np.eye(theta.size)) is not None:
         return None
@@ -350,7 +357,7 @@ def _way_out_of_saddle(objective: Objective, theta: Floats, here: Derivatives) -
 
 def cholesky(x: Floats) -> Floats | None:
     """Lower Cholesky factor, or None where ``x`` is not positive definite."""
-    if not np.all(np.isfinite(x)):
+    if not math.isfinite(float(x.sum())):
         return None
     factor, info = linalg.lapack.dpotrf(x, lower=1, clean=1)
     return factor if info == 0 else None

@@ -16,11 +16,17 @@ from gsem_spark.methods.sem import indices as fit_measures
 from gsem_spark.methods.sem.constrained import minimise_restricted
 from gsem_spark.methods.sem.estimate import Estimation, Optimum, objective_for
 from gsem_spark.methods.sem.fit import Fit, Source
-from gsem_spark.methods.sem.inference import check_identified, moment_weights, restricted_sandwich, standardise_moments
+from gsem_spark.methods.sem.inference import (
+    check_enough_moments,
+    check_identified,
+    moment_weights,
+    restricted_sandwich,
+    standardise_moments,
+)
 from gsem_spark.methods.sem.model import Model
 from gsem_spark.methods.sem.parameters import Estimates, complete_estimates, parameter_table, plain_estimates
 from gsem_spark.methods.sem.smooth import SmoothedMoments, smooth_moments
-from gsem_spark.methods.sem.starts import alternative_starts, orient_factors, rescaled, starting_values
+from gsem_spark.methods.sem.starts import alternative_starts, orient_factors, rescaling, starting_values
 from gsem_spark.methods.sem.twin import twin_starts, weak_markers
 
 Floats = NDArray[np.float64]
@@ -68,19 +74,22 @@ def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS", *, 
     Notes
     -----
     Source: Grotzinger et al. 2019, Nat Hum Behav 3:513, Methods; the standardised solution is a second fit on S and V
-    rescaled by the heritabilities, as GenomicSEM does it, under the same constraints. Inequalities that hold with equality at
-    the estimate count as equalities for the standard errors, and not for the degrees of freedom.
+    rescaled by the heritabilities, as GenomicSEM does it, under the same constraints; where the model is scale-free that fit is
+    the first one rescaled, and is not searched for again. Inequalities that hold with equality at the estimate count as
+    equalities for the standard errors, and not for the degrees of freedom.
     """
     if estimation not in get_args(Estimation):
         raise ConfigError(f"estimation {estimation!r} is not known", remedy="use DWLS or ML")
     part = cov if cov.traits == model.observed else cov.subset(model.observed)
     moments = smooth_moments(part.S, part.V)
+    check_enough_moments(model)
     first = starting_values(model, moments.S)
-    check_identified(model, moments.S, first)
+    if not model.restrictions.empty:  # a bound that holds with equality would hide that there is no other limit
+        check_identified(model, moments.S, first)
     raw = _solve(model, moments.S, moments.V, estimation, first)
-    standard_s, standard_v = standardise_moments(moments.S, moments.V)
-    near = rescaled(model, raw.optimum.theta, moments.S) if raw.optimum.converged else None
-    standard = _solve(model, standard_s, standard_v, estimation, near)
+    if raw.theta_cov is None:
+        check_identified(model, moments.S, first)
+    standard = _standardised(model, moments, estimation, raw)
     heywood = heywood_cases(model, standard.optimum.theta) if raw.optimum.converged and standard.optimum.converged else []
     fit = _assemble(model, estimation, moments, raw, standard, heywood)
     at = standard.optimum
@@ -99,6 +108,17 @@ def _solve(model: Model, S: Floats, V: Floats, estimation: Estimation, first: Fl
     weights = moment_weights(model.implied(theta), V, estimation)
     directions = model.restrictions.null_space(theta, active)
     return _Solution(end, restricted_sandwich(model.jacobian(theta), weights, V, directions), active)
+
+
+def _standardised(model: Model, moments: SmoothedMoments, estimation: Estimation, raw: _Solution) -> _Solution:
+    """The fit on the standardised matrices: known from the first where the model is scale-free, else another estimation."""
+    factors, exact = rescaling(model, moments.S)
+    end = raw.optimum
+    if end.converged and exact:
+        covariance = None if raw.theta_cov is None else raw.theta_cov * np.outer(factors, factors)
+        return _Solution(replace(end, theta=end.theta * factors), covariance, ())
+    S, V = standardise_moments(moments.S, moments.V)
+    return _solve(model, S, V, estimation, end.theta * factors if end.converged else None)
 
 
 def _starts(model: Model, S: Floats, V: Floats, estimation: Estimation, first: Floats | None) -> Iterator[Floats]:
@@ -145,7 +165,7 @@ def _assemble(
     model: Model, estimation: Estimation, moments: SmoothedMoments, raw: _Solution, standard: _Solution, heywood: list[str],
 ) -> Fit:
     end = raw.optimum
-    names = list(model.observed)
+    names = pd.Index(model.observed)
     implied = model.implied(end.theta)
     measures = (
         fit_measures.fit_indices(moments.S, moments.V, implied, model.n_estimated) if end.converged

@@ -25,6 +25,9 @@ MIN_INDICATORS: Final = 3
 RANK_RTOL: Final = 1e-9
 """Singular values of the column-scaled Jacobian below this share of the largest count as zero."""
 
+CLEAR_RANK: Final = 1e-4
+"""A reciprocal condition number above this leaves no doubt about full rank: it is exact to a small factor."""
+
 
 def moment_weights(implied: Floats, V: Floats, estimation: Estimation) -> Floats:
     """Return the weight matrix W (k*, k*) of an estimation.
@@ -76,15 +79,32 @@ def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
     scale = np.sqrt(np.sum(weighted**2, axis=0))
     if np.any(scale == 0):
         return None
-    q, r = linalg.qr(weighted / scale, mode="economic")
-    singular = np.linalg.svd(r, compute_uv=False)
-    if singular[-1] <= RANK_RTOL * singular[0]:
+    q, r = _factored(weighted / scale)
+    if rank_of(r) < r.shape[1]:
         return None
     # theta moves with the moments, these scaled by W's root, by (D'WD)^-1 D' root' = R^-1 Q', in scaled parameters.
     influence = linalg.lapack.dtrtrs(r, np.ascontiguousarray(q.T), lower=0)[0] / scale[:, None]
     out = influence @ rooted @ influence.T
     covariance: Floats = (out + out.T) / 2.0
     return covariance
+
+
+def _factored(matrix: Floats) -> tuple[Floats, Floats]:
+    """Q (n, q) with orthonormal columns and the upper triangle R (q, q) with QR = matrix, n >= q."""
+    packed, tau, _, _ = linalg.lapack.dgeqrf(matrix)
+    triangle = np.triu(packed[: matrix.shape[1]])
+    return linalg.lapack.dorgqr(packed, tau)[0], triangle
+
+
+def rank_of(triangle: Floats) -> int:
+    """Rank of an upper triangle (q, q): its singular values above ``RANK_RTOL`` of the largest.
+
+    Where its condition number is clearly small it has full rank, and the singular values are not needed.
+    """
+    if linalg.lapack.dtrcon(triangle)[0] > CLEAR_RANK:
+        return int(triangle.shape[1])
+    singular = np.linalg.svd(triangle, compute_uv=False)
+    return int(np.sum(singular > RANK_RTOL * singular[0]))
 
 
 def restricted_sandwich(jacobian: Floats, weights: Floats, V: Floats, free_directions: Floats) -> Floats | None:
@@ -116,6 +136,16 @@ def quadratic_forms(residuals: Floats, V: Floats) -> tuple[float, ...]:
     return tuple(float(x) for x in np.sum(half**2, axis=0))
 
 
+def check_enough_moments(model: Model) -> None:
+    """Refuse a model with more free parameters than moments. Raises :class:`ModelError`."""
+    if model.df < 0:
+        raise ModelError(
+            f"the model has {model.n_estimated} free parameters but {model.k} traits give only {model.n_moments} moments "
+            f"(df = {model.df})" + _small_factors(model),
+            remedy="fix or equate parameters, or add traits",
+        )
+
+
 def check_identified(model: Model, S: Floats, theta: Floats) -> None:
     """Refuse a model that no data can identify.
 
@@ -127,28 +157,24 @@ def check_identified(model: Model, S: Floats, theta: Floats) -> None:
         When there are more free parameters than moments, or directions of theta that move no moment; the parameters on
         them are named.
     """
-    if model.df < 0:
-        raise ModelError(
-            f"the model has {model.n_estimated} free parameters but {model.k} traits give only {model.n_moments} moments "
-            f"(df = {model.df})" + _small_factors(model),
-            remedy="fix or equate parameters, or add traits",
-        )
+    check_enough_moments(model)
     if model.n_free == 0:
         return
     # A fixed irrational pattern: no cell stays at a special value such as zero, and reruns agree.
     shake = 1.0 + 0.05 * np.sin(1.0 + np.sqrt(2.0) * np.arange(model.n_free))
-    generic = theta * shake + 0.05 * np.where(theta == 0, _unit(model, S), 0.0) * shake
+    unit = _unit(model, S)
+    generic = theta * shake + 0.05 * np.where(theta == 0, unit, 0.0) * shake
     rows, columns = vech_indices(model.k)
     sd = np.sqrt(np.diag(S))
-    unit = _unit(model, S)
+    jacobian = model.jacobian(generic) * unit / (sd[rows] * sd[columns])[:, None]
     directions = model.restrictions.null_space(generic)
-    directions = null_space_basis(directions / unit[:, None]) if directions.shape[1] < model.n_free else np.eye(model.n_free)
-    jacobian = (model.jacobian(generic) * unit) @ directions / (sd[rows] * sd[columns])[:, None]
+    if directions.shape[1] < model.n_free:
+        directions = null_space_basis(directions / unit[:, None])
+        jacobian = jacobian @ directions
     length = np.sqrt(np.sum(jacobian**2, axis=0))
     dead = length <= RANK_RTOL * float(np.max(length, initial=0.0))
     scaled = jacobian / np.where(dead, 1.0, length)
-    singular = np.linalg.svd(scaled, compute_uv=False)
-    rank = int(np.sum(singular > RANK_RTOL * singular[0]))
+    rank = rank_of(_factored(scaled)[1])
     if rank == jacobian.shape[1]:
         return
     right = np.linalg.svd(scaled)[2]

@@ -87,9 +87,9 @@ def completely_standardised(model: Model, theta: Floats) -> Floats:
 def _completely_standardised(model: Model, theta: Floats) -> tuple[Floats, Floats]:
     """Standardised values (paths,) and their derivatives (paths, q)."""
     rows, columns, directed = model.cells
-    values, selection = model.path_values(theta), model.value_derivatives()
-    variance, own = np.diag(model.covariance(theta)), np.diag(model.matrices(theta)[1])
-    d_variance = model.variance_derivatives(theta)
+    values, selection, at = model.path_values(theta), model.value_derivatives(), model.state(theta)
+    variance, own = np.diag(at.d), np.diag(at.p)
+    d_variance = model.ram.variance_derivatives(at)
     d_own = np.zeros_like(d_variance)
     on_diagonal = ~directed & (rows == columns)
     d_own[rows[on_diagonal]] = selection[on_diagonal]

@@ -117,7 +117,7 @@ class Ram:
     @cached_property
     def _arm_places(self) -> tuple[Ints, Ints, Floats]:
         """(free paths,) columns of B, columns of D and B side by side, and a half for variances: see :meth:`_arms`."""
-        row, column, directed = (x[self.free] for x in (self.row, self.column, self.directed))
+        row, column, directed = self.row[self.free], self.column[self.free], self.directed[self.free]
         return row, np.where(directed, column, self.m + column), np.where(~directed & (row == column), 0.5, 1.0)
 
     # --- moments -------------------------------------------------------------------------------------------------------

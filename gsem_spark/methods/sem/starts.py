@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ def starting_values(model: Model, S: Floats) -> Floats:
     path's own ``start`` goes before all of this.
     """
     observed = {name: i for i, name in enumerate(model.observed)}
-    variance = np.abs(np.diag(S))
+    variance = np.abs(np.diag(S)).tolist()
     latent_variance = {p.lhs: p.fixed for p in model.paths if p.op == "~~" and p.lhs == p.rhs and p.lhs not in observed}
     loadings = _loadings(model, S, observed, latent_variance)
     theta = np.zeros(model.n_free)
@@ -79,11 +80,11 @@ def _first_direction(correlation: Floats) -> Floats:
     """Standardised loadings (n,) of the first principal axis, shrunk, most of them positive."""
     values, vectors = np.linalg.eigh(correlation)
     n = correlation.shape[0]
-    size = np.sqrt(max(values[-1] - 1.0, 0.0) * n / max(n - 1, 1)) if n > 1 else np.sqrt(LATENT_SHARE)
+    size = math.sqrt(max(values[-1] - 1.0, 0.0) * n / max(n - 1, 1)) if n > 1 else math.sqrt(LATENT_SHARE)
     direction = vectors[:, -1] * (1.0 if vectors[:, -1].sum() >= 0 else -1.0)
-    raw = direction * max(float(size), SMALLEST_LOADING * np.sqrt(n))
-    out: Floats = np.where(raw >= 0, 1.0, -1.0) * np.clip(np.abs(raw), SMALLEST_LOADING, LARGEST_LOADING)
-    return out
+    raw = direction * max(size, SMALLEST_LOADING * math.sqrt(n))
+    shrunk = np.minimum(np.maximum(np.abs(raw), SMALLEST_LOADING), LARGEST_LOADING)
+    return np.where(raw >= 0, shrunk, -shrunk)
 
 
 def alternative_starts(model: Model, S: Floats, first: Floats) -> list[Floats]:
@@ -137,20 +138,32 @@ def _turned(model: Model, theta: Floats, factor: str) -> Floats | None:
 
 
 def rescaled(model: Model, theta: Floats, S: Floats) -> Floats:
-    """Return the solution (q,) on S as one on the correlations of S: exact where the model is scale-free, a start where not.
+    """Return the solution (q,) on S as one on the correlations of S: exact where the model is scale-free, a start where not."""
+    return theta * rescaling(model, S)[0]
 
-    Observed variables are divided by their standard deviations; a factor with a fixed loading follows its marker.
+
+def rescaling(model: Model, S: Floats) -> tuple[Floats, bool]:
+    """What takes each parameter (q,) from S to the correlations of S, and whether the model fits both alike.
+
+    Observed variables are divided by their standard deviations; a factor with a fixed loading follows its marker. Where every
+    path that this scales is its own free parameter, any theta and its rescaled self imply the same moments, these rescaled: the
+    estimates on the correlations and their errors then follow, for DWLS and ML, and need no second estimation [Browne 1982, in
+    Hawkins, Topics in applied multivariate analysis, 72-141].
     """
-    scale = dict(zip(model.observed, np.sqrt(np.diag(S)), strict=True))
+    scale = dict(zip(model.observed, np.sqrt(np.diag(S)).tolist(), strict=True))
     markers = [p for p in model.paths if p.op == "=~" and p.fixed is not None and p.fixed != 0]
     for _ in model.latent:  # a factor of factors follows one that follows its own marker
         for path in markers:
             if path.lhs not in scale and path.rhs in scale:
                 scale[path.lhs] = scale[path.rhs]
-    out = theta.copy()
+    exact = model.restrictions.empty
+    factors: list[float | None] = [None] * model.n_free
     for path, i in zip(model.paths, model.path_index.tolist(), strict=True):
-        if i < 0:
-            continue
         lhs, rhs = scale.get(path.lhs, 1.0), scale.get(path.rhs, 1.0)
-        out[i] = theta[i] * {"=~": lhs / rhs, "~": rhs / lhs, "~~": 1.0 / (lhs * rhs)}[path.op]
-    return out
+        factor = lhs / rhs if path.op == "=~" else rhs / lhs if path.op == "~" else 1.0 / (lhs * rhs)
+        if i < 0:
+            exact = exact and (path.fixed == 0 or factor == 1.0)
+            continue
+        exact = exact and (factors[i] is None or factors[i] == factor)
+        factors[i] = factor
+    return np.array(factors, dtype=np.float64), exact
