@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF, lambda_gc
 from gsem_spark.methods.gwas.loci import find_loci
+from gsem_spark.steps import medians
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
@@ -41,10 +42,6 @@ _HIT_COLUMNS: Final = (
     "q_snp_p",
     "q_snp_neglog10p",
 )
-_BIN: Final = 0.01
-"""Width of the bins in which a median is first located; the values of its bin alone are then sorted."""
-_TOP: Final = 100.0
-_N_BINS: Final = int(_TOP / _BIN) + 1
 _FIXED_POINT: Final = {"chisq": 1e6, "effective": 1e3}
 """Sums are made over whole numbers of these parts, so that they do not move with the order of the rows."""
 FAILED_STATUSES: Final = ("not_converged", "not_pd", "singular", "missing")
@@ -61,7 +58,7 @@ class Tally:
     chisq: int = 0
     effective: int = 0
     effective_snps: int = 0
-    bins: dict[str, NDArray[np.int64]] = field(default_factory=lambda: {s: np.zeros(_N_BINS, np.int64) for s in _SIGNALS})
+    bins: dict[str, NDArray[np.int64]] = field(default_factory=lambda: {s: np.zeros(medians.N_BINS, np.int64) for s in _SIGNALS})
     hits: list[pa.Table] = field(default_factory=list)
 
     def add(self, rows: pa.RecordBatch) -> None:
@@ -81,7 +78,7 @@ class Tally:
         self.effective_snps += int(counted.sum())
         self.q_df = max(self.q_df, pc.max(rows.column("q_snp_df")).as_py() or 0)
         for signal in _SIGNALS:
-            self.bins[signal] += np.bincount(_bin_of(values[signal]), minlength=_N_BINS)
+            self.bins[signal] += medians.histogram(values[signal])
         small = pc.or_kleene(pc.less(rows.column("p"), GENOME_WIDE_P), pc.less(rows.column("q_snp_p"), GENOME_WIDE_P))
         self.hits.append(pa.Table.from_batches([rows.filter(pc.fill_null(small, False))]).select(list(_HIT_COLUMNS)))
 
@@ -95,11 +92,6 @@ class Tally:
         self.hits += other.hits
 
 
-def _bin_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    known = values[~np.isnan(values)]
-    return np.minimum(np.floor(known / _BIN), _N_BINS - 1).astype(np.int64)
-
-
 def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[str, Any], list[str]]:
     """Write the run's loci and return its figures with the warnings they give rise to.
 
@@ -107,7 +99,7 @@ def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[
     """
     rows = ws.source("gwas_results", [*_HIT_COLUMNS, "q_snp_df", "status"], {"run_id": run_id})
     tally = _tally(rows)
-    medians = _medians(ws.source("gwas_results", ["z", "q_snp"], {"run_id": run_id}), tally.bins)
+    middle = _medians(ws.source("gwas_results", ["z", "q_snp"], {"run_id": run_id}), tally.bins)
     hits = pa.concat_tables(tally.hits).to_pandas() if tally.hits else pd.DataFrame(columns=list(_HIT_COLUMNS))
     hits = hits.sort_values(["chr", "bp", "snp"], ignore_index=True)
     loci = find_loci(hits)
@@ -116,8 +108,8 @@ def summarise(ws: Workspace, run_id: str, factor_variance: float) -> tuple[dict[
     effective = tally.effective / _FIXED_POINT["effective"]
     summary = {
         "status": status,
-        "lambda_gc": _finite(_lambda(medians["chisq"], 1)),
-        "lambda_gc_q": _finite(_lambda(medians["q_snp"], tally.q_df or 1)),
+        "lambda_gc": _finite(_lambda(middle["chisq"], 1)),
+        "lambda_gc_q": _finite(_lambda(middle["q_snp"], tally.q_df or 1)),
         "mean_chisq": _finite(tally.chisq / _FIXED_POINT["chisq"] / tally.fitted if tally.fitted else None),
         "effective_n": _finite(factor_variance * effective / tally.effective_snps if tally.effective_snps else None),
         "factor_hits": int((hits["p"] < GENOME_WIDE_P).sum()),
@@ -144,39 +136,20 @@ def _tally(rows: Source) -> Tally:
 
 def _medians(rows: Source, bins: Mapping[str, NDArray[np.int64]]) -> dict[str, float | None]:
     """Exact medians: located by the bins' counts, then by the values of their bins alone, fetched in a second pass."""
-    wanted, read = {signal: _middle_bins(counts) for signal, counts in bins.items()}, rows.read
+    wanted, read = {signal: medians.middle_bins(counts) for signal, counts in bins.items()}, rows.read
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in read(batches):
             z, q = (batch.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in ("z", "q_snp"))
             for signal, values in (("chisq", z * z), ("q_snp", q)):
-                known = values[~np.isnan(values)]
-                inside = known[np.isin(_bin_of(known), wanted[signal])]
+                inside = medians.inside(values, wanted[signal])
                 yield pa.RecordBatch.from_arrays([pa.repeat(signal, inside.size), pa.array(inside)], names=["signal", "value"])
 
     found: dict[str, list[float]] = {signal: [] for signal in bins}
     if any(wanted.values()):
         for row in rows.frame.mapInArrow(run, "signal string, value double").collect():
             found[row["signal"]].append(row["value"])
-    return {signal: _median_of(counts, wanted[signal], sorted(found[signal])) for signal, counts in bins.items()}
-
-
-def _middle_bins(counts: NDArray[np.int64]) -> list[int]:
-    """Bins of the two middle values (one bin, mostly); none where there is no value."""
-    total = int(counts.sum())
-    return sorted({int(np.searchsorted(np.cumsum(counts), rank, side="right")) for rank in _middle_ranks(total)}) if total else []
-
-
-def _median_of(counts: NDArray[np.int64], bins: Sequence[int], values: Sequence[float]) -> float | None:
-    if not values:
-        return None
-    before = int(counts[: bins[0]].sum())
-    low, high = (values[rank - before] for rank in _middle_ranks(int(counts.sum())))
-    return (low + high) / 2.0
-
-
-def _middle_ranks(total: int) -> tuple[int, int]:
-    return (total - 1) // 2, total // 2
+    return {signal: medians.median_of(counts, wanted[signal], sorted(found[signal])) for signal, counts in bins.items()}
 
 
 def _lambda(median: float | None, df: int) -> float | None:
