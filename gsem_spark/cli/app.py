@@ -23,8 +23,7 @@ INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
 _VERB_ORDER: Final = (
     "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
-    "common-factor-gwas", "gwas", "mtag", "reconcile",
-    "review", "report",
+    "common-factor-gwas", "gwas", "mtag", "max-fdr", "reconcile", "review", "report",
     "tables", "runs", "export", "simulate",
 )  # fmt: skip
 PLAIN_WIDTH: Final = 120
@@ -176,6 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Arguments in place of ``sys.argv``, for the entry points in ``jobs/``.
     """
     # importing registers their verbs
-    from gsem_spark.cli import inspect_verbs, model_verbs, mtag_verbs, step_verbs, study_verbs  # noqa: F401
+    from gsem_spark.cli import (  # noqa: F401
+        inspect_verbs,
+        model_verbs,
+        mtag_verbs,
+        reconcile_verbs,
+        step_verbs,
+        study_verbs,
+    )
 
     app(args=None if arguments is None else list(arguments), prog_name="gsem-spark")

@@ -13,7 +13,6 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.steps.model_texts import is_model_text, read_model_file
 
 if TYPE_CHECKING:
-    from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.sem.esem import EsemFit
     from gsem_spark.methods.sem.fit import Fit
 
@@ -74,14 +73,6 @@ def structure_file(path: Path) -> CovStruct:
         f"{path.name} is neither a .json nor an .npz file", where="--covstruct",
         remedy="a covariance structure is a folder with S.csv, V.csv and I.csv, or a file of CovStruct.to_json or to_npz",
     )
-
-
-def found_structure(ws: Workspace, covstruct: str) -> CovStruct:
-    """Read a structure of a workspace: by its id, or the last ldsc run's."""
-    from gsem_spark.steps.found_runs import finished
-    from gsem_spark.steps.ldsc import LdscStep, read_covstruct
-
-    return read_covstruct(ws, finished(ws, LdscStep.name, None, "gsem-spark ldsc").run_id if covstruct == "last" else covstruct)
 
 
 # --- what comes out ------------------------------------------------------------------------------------------------------------

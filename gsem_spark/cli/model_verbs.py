@@ -9,7 +9,6 @@ import typer
 
 from gsem_spark.cli.app import app, out
 from gsem_spark.cli.model_files import (
-    found_structure,
     looks_like_a_file,
     model_text,
     structure_file,
@@ -17,7 +16,7 @@ from gsem_spark.cli.model_files import (
     write_fit,
     write_table,
 )
-from gsem_spark.cli.options import TraitsOption, open_workspace
+from gsem_spark.cli.options import TraitsOption, open_workspace, structure_of, trait_names
 from gsem_spark.errors import ConfigError, ConvergenceError, ModelError
 
 if TYPE_CHECKING:
@@ -155,20 +154,18 @@ def print_fit(fit: Fit) -> None:
 
 def _structure(workspace: str | None, covstruct: str, traits: str | None) -> tuple[CovStruct, Workspace | None]:
     """Find the covariance structure, in a file or in the workspace, and open the workspace where one is named."""
-    from gsem_spark.cli.step_verbs import _names
-
     ws = None if workspace is None else open_workspace(workspace)
     if looks_like_a_file(covstruct):
         cov = structure_file(Path(covstruct))
     elif ws is not None:
-        cov = found_structure(ws, covstruct)
+        return structure_of(ws, covstruct, traits), ws
     else:
         raise ConfigError(
             f"{'no covariance structure is given' if covstruct == 'last' else f'there is no file {covstruct!r}'}",
             where="--covstruct",
             remedy="name a workspace (gsem-spark fit WORKSPACE …), or a folder, .json or .npz file with S and V",
         )
-    names = _names(traits)
+    names = trait_names(traits)
     return (cov.subset(names) if names else cov), ws
 
 

@@ -1,4 +1,4 @@
-"""Verbs of MTAG and of what is made of it: ``mtag``, ``reconcile``, ``review``."""
+"""Verbs of MTAG: ``mtag``, and ``max-fdr`` for the bound of its false discoveries."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ import typer
 
 from gsem_spark.cli import display
 from gsem_spark.cli.app import app, out, show_warning
-from gsem_spark.cli.options import QuietOption, TraitsOption, WorkspaceArgument, open_workspace
+from gsem_spark.cli.options import (
+    QuietOption,
+    TraitsOption,
+    WorkspaceArgument,
+    all_traits,
+    open_workspace,
+    trait_names,
+)
 from gsem_spark.cli.options import progress as progress_of
-from gsem_spark.thresholds import MTAG_MAF_MIN
+from gsem_spark.cli.results import print_reports
+from gsem_spark.errors import ConfigError
+from gsem_spark.thresholds import GENOME_WIDE_P, MTAG_MAF_MIN
 
 if TYPE_CHECKING:
     from gsem_spark.steps.mtag import MtagRun
+    from gsem_spark.steps.mtag_fdr import FdrRun
 
 _SUMMARY = (
     "trait", "n_snps", "n_mean", "mean_chisq", "mtag_mean_chisq", "n_equivalent_mean", "lambda_gc", "mtag_lambda_gc", "hits",
     "mtag_hits",
 )  # fmt: skip
+IntervalsOption = Annotated[int, typer.Option("--intervals", help="Grid steps of the maxFDR search.")]
 
 
 @app.command()
@@ -32,16 +43,34 @@ def mtag(
     sigma: Annotated[str | None, typer.Option("--sigma", metavar="FILE", help="Sigma from a text file, one row a trait.")] = None,
     omega: Annotated[str | None, typer.Option("--omega", metavar="FILE", help="Omega likewise; estimated by default.")] = None,
     panel: Annotated[str, typer.Option("--panel", help="LD-score panel by which Sigma is estimated by default.")] = "eur",
+    n_blocks: Annotated[int, typer.Option("--n-blocks", help="Jackknife blocks of that estimate.")] = 200,
     no_overlap: Annotated[bool, typer.Option("--no-overlap", help="The samples are disjoint.")] = False,
     perfect_gencov: Annotated[bool, typer.Option("--perfect-gencov", help="Genetic correlations are 1.")] = False,
     equal_h2: Annotated[
         bool, typer.Option("--equal-h2", help="Heritabilities are equal besides: a meta-analysis. Needs --perfect-gencov.")
     ] = False,
+    numerical: Annotated[bool, typer.Option("--numerical", help="Search for Omega by maximum likelihood.")] = False,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", metavar="SECONDS", help="Longest search; said when it is reached.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair/--no-repair", help="Make an Omega or Sigma that is not positive semidefinite so.")
+    ] = True,
     maf_min: Annotated[float, typer.Option("--maf-min", help="Rows with a MAF of at most this are left out.")] = MTAG_MAF_MIN,
-    n_min: Annotated[float | None, typer.Option("--n-min", help="Lowest N; 2/3 of the 90th percentile by default.")] = None,
+    info_min: Annotated[float | None, typer.Option("--info-min", help="Lowest imputation quality, where known.")] = None,
+    n_min: Annotated[
+        float | None, typer.Option("--n-min", help="Lowest N; 0 for none. [default: 2/3 of the 90th percentile]")
+    ] = None,
+    n_max: Annotated[float | None, typer.Option("--n-max", help="Highest N.")] = None,
+    n_near_mode: Annotated[
+        float | None, typer.Option("--n-near-mode", metavar="SHARE", help="Homogeneous N: so near the most frequent N.")
+    ] = None,
+    n_near_mode_distance: Annotated[
+        float | None, typer.Option("--n-near-mode-distance", metavar="N", help="The same in samples.")
+    ] = None,
     keep_ambiguous: Annotated[bool, typer.Option("--keep-ambiguous", help="Keep A/T and C/G variants.")] = False,
-    max_fdr: Annotated[bool, typer.Option("--max-fdr", help="Search for the upper bound of the false discovery rate.")] = False,
-    intervals: Annotated[int, typer.Option("--intervals", help="Grid steps of that search.")] = 10,
+    max_fdr: Annotated[bool, typer.Option("--max-fdr", help="Also search for maxFDR, as the verb max-fdr does.")] = False,
+    intervals: IntervalsOption = 10,
     quiet: QuietOption = False,
 ) -> None:
     """Estimate each trait's effects from all traits' GWAS (MTAG), and with --max-fdr the bound of their false discoveries.
@@ -50,29 +79,61 @@ def mtag(
 
     Example: [bold]gsem-spark mtag my_study --traits A,B,C --max-fdr[/bold]
     """
-    from gsem_spark.cli.step_verbs import _all_traits, _names, _print_reports
-    from gsem_spark.steps.found_runs import finished
-    from gsem_spark.steps.ldsc import LdscStep, read_covstruct
+    from gsem_spark.methods.mtag.numerical import TIME_LIMIT_SECONDS
+    from gsem_spark.steps.ldsc import chosen_covstruct
     from gsem_spark.steps.mtag import mtag as run
 
     ws, shown = open_workspace(workspace), progress_of(quiet)
-    cov = None
-    if covstruct is not None:
-        last = finished(ws, LdscStep.name, None, "gsem-spark ldsc").run_id if covstruct == "last" else covstruct
-        cov = read_covstruct(ws, last)
-    names = _names(traits) or (list(cov.traits) if cov is not None else _all_traits(ws))
+    cov = None if covstruct is None else chosen_covstruct(ws, covstruct)
+    names = trait_names(traits) or (list(cov.traits) if cov is not None else all_traits(ws))
     done = run(
-        ws, names, cov, sigma, omega, no_overlap, perfect_gencov, equal_h2, panel=panel, maf_min=maf_min,
-        n_min="auto" if n_min is None else n_min, drop_ambiguous=not keep_ambiguous, progress=shown,
-    )
-    _print_reports([done.report])
+        ws, names, cov, sigma, omega, no_overlap, perfect_gencov, equal_h2, panel=panel, n_blocks=n_blocks, numerical=numerical,
+        time_limit_seconds=TIME_LIMIT_SECONDS if time_limit is None else time_limit, repair=repair, maf_min=maf_min,
+        info_min=info_min, n_min="auto" if n_min is None else n_min or None, n_max=n_max, n_near_mode=n_near_mode,
+        n_near_mode_distance=n_near_mode_distance, drop_ambiguous=not keep_ambiguous, progress=shown,
+    )  # fmt: skip
+    print_reports([done.report])
     print_mtag(done)
     if max_fdr:
-        found = done.max_fdr(intervals, progress=shown)
-        table = found.table()
-        out.print(display.frame("maxFDR", table[["trait", "max_fdr", "searched", "feasible"]]))
-        for text in found.warnings:
-            show_warning(text)
+        print_fdr(done.max_fdr(intervals, progress=shown))
+
+
+@app.command("max-fdr")
+def max_fdr(
+    workspace: WorkspaceArgument,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="MTAG run; the last one by default.")] = None,
+    intervals: IntervalsOption = 10,
+    p_threshold: Annotated[float, typer.Option("--p-threshold", help="Significance of a hit.")] = GENOME_WIDE_P,
+    states: Annotated[
+        str | None,
+        typer.Option("--states", metavar="TTT,TFF,…", help="States a SNP may be in: T or F by trait; all by default."),
+    ] = None,
+    fit_causal_share: Annotated[
+        bool, typer.Option("--fit-causal-share", help="Search near each trait's share of causal SNPs, fitted to its Z-scores.")
+    ] = False,
+    causal_share: Annotated[
+        str | None, typer.Option("--causal-share", metavar="0.1,0.2,…", help="Those shares, where they are known.")
+    ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Search on between grid points from the best one.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Bound the false discovery rate of an MTAG run's traits (maxFDR) by a search over all ways of sharing causal SNPs out.
+
+    Reads the run's model. Writes mtag_fdr.
+
+    Example: [bold]gsem-spark max-fdr my_study --intervals 10 --refine[/bold]
+    """
+    from gsem_spark.steps.mtag_fdr import max_fdr as search
+
+    try:
+        shares = [float(text) for text in trait_names(causal_share)] or None
+    except ValueError:
+        raise ConfigError(f"{causal_share!r} is not a list of numbers", where="--causal-share",
+                          remedy="give one share a trait: --causal-share 0.1,0.2,0.1") from None
+    print_fdr(search(
+        open_workspace(workspace), run, intervals, p_threshold=p_threshold, states=trait_names(states) or None,
+        fit_causal_share=fit_causal_share, causal_share=shares, refine=refine, progress=progress_of(quiet),
+    ))  # fmt: skip
 
 
 def print_mtag(run: MtagRun) -> None:
@@ -86,72 +147,15 @@ def print_mtag(run: MtagRun) -> None:
     out.print(display.table(title, ["trait", *names], rows, right=names))
 
 
-@app.command()
-def reconcile(
-    workspace: WorkspaceArgument,
-    gwas_run: Annotated[str | None, typer.Option("--gwas", metavar="RUN", help="Factor GWAS; the last one by default.")] = None,
-    mtag_run: Annotated[str | None, typer.Option("--mtag", metavar="RUN", help="MTAG run; the last one by default.")] = None,
-    replication: Annotated[
-        str | None, typer.Option("--replication", metavar="A,B", help="Independent munged traits in which leads are looked up.")
-    ] = None,
-    blocks: Annotated[str | None, typer.Option("--blocks", metavar="FILE", help="LD blocks (BED); else by distance.")] = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Hold a factor GWAS and MTAG side by side: each locus with its pattern, cause, action, and what may be claimed.
-
-    Reads both runs and sumstats. Writes reconciled_loci and reconciled_effects.
-
-    Example: [bold]gsem-spark reconcile my_study[/bold]
-    """
-    from gsem_spark.cli.step_verbs import _names, _print_reports
-    from gsem_spark.steps.reconcile import reconcile as run
-
-    done = run(
-        open_workspace(workspace), gwas_run, mtag_run, _names(replication) or None, blocks, progress=progress_of(quiet)
-    )
-    _print_reports([done.report])
-    loci = done.loci()
-    if len(loci):
-        columns = ["locus", "snp", "chr", "bp", "mtag_traits", "gwas_traits", "pattern", "action", "claim"]
-        out.print(display.frame(f"loci, run {done.run_id}", loci[columns], caption=done.rule))
-    else:
-        out.print("no SNP is significant in any analysis")
-    claims = done.trait_claims()
-    if len(claims):
-        out.print(display.frame("trait-specific SNPs by MTAG", claims[["locus", "snp", "trait", "max_fdr", "claim"]]))
-
-
-@app.command()
-def review(
-    workspace: WorkspaceArgument,
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Factor GWAS; the last one by default.")] = None,
-    ancestry: Annotated[str | None, typer.Option("--ancestry", help="Ancestry of the samples.")] = None,
-    ld_reference: Annotated[str | None, typer.Option("--ld-reference", help="LD reference, in words.")] = None,
-    panel: Annotated[str | None, typer.Option("--panel", help="LD-score panel for the factor's own output.")] = None,
-    n_blocks: Annotated[int, typer.Option("--n-blocks", help="Jackknife blocks of that regression.")] = 200,
-    ldsc: Annotated[bool, typer.Option("--ldsc/--no-ldsc", help="Regress the factor's own output on LD scores.")] = True,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out/--no-leave-one-out", help="Find the loci again without each trait.")
-    ] = True,
-    quiet: QuietOption = False,
-) -> None:
-    """Print a reviewer's checklist of a factor GWAS, filled from the run: pass, warn, fail or not assessed, with the number.
-
-    Reads the run, its structure, LD scores and reconciliation. Writes reviews.
-
-    Example: [bold]gsem-spark review my_study --ancestry European[/bold]
-    """
-    from gsem_spark.steps.review import review as check
-
-    done = check(
-        open_workspace(workspace), run, ancestry=ancestry, ld_reference=ld_reference, panel=panel, n_blocks=n_blocks, ldsc=ldsc,
-        leave_one_out=leave_one_out, progress=progress_of(quiet),
-    )
-    states = {"pass": "ok", "not assessed": ""}
-    items = done.items().astype(str).to_dict("records")
-    rows = [(states.get(i["verdict"], i["verdict"]) or "–", i["question"], i["number"], i["place"]) for i in items]
-    counts = ", ".join(f"{verdict} {n}" for verdict, n in done.summary["verdicts"].items())
-    title = f"review of {done.summary['gwas_run']}: {counts}"
-    out.print(display.table(title, ["", "question", "found", "report section"], rows))
-    for text in done.report.warnings:
+def print_fdr(found: FdrRun) -> None:
+    """Print each trait's bound, where it is reached, and what is to be done about one that is too high."""
+    table = found.table()
+    table["reached at"] = [
+        ", ".join(f"{state} {share:.2g}" for state, share in zip(states, shares, strict=True) if share > 0)
+        for states, shares in zip(table["states"], table["probabilities"], strict=True)
+    ]
+    caption = "reached at: shares of SNPs by state, T where a SNP is causal for the trait, in the order of the traits"
+    shown = ["trait", "max_fdr", "reached at", "searched", "feasible"]
+    out.print(display.frame(f"maxFDR, run {found.run_id}", table[shown], caption=caption))
+    for text in found.warnings:
         show_warning(text)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gsem_spark.cli.app import err
+from gsem_spark.errors import DataError
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.methods.ldsc.covstruct import CovStruct
     from gsem_spark.steps.progress import Progress
 
 WorkspaceArgument = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Folder of the workspace, or catalog.schema.")]
@@ -40,3 +42,24 @@ def progress(quiet: bool) -> Progress:
     from gsem_spark.steps.progress import Progress, progress_for
 
     return Progress() if quiet else progress_for(err)
+
+
+def trait_names(traits: str | None) -> list[str]:
+    """Names of a list with commas; none for None."""
+    return [name.strip() for name in (traits or "").split(",") if name.strip()]
+
+
+def all_traits(ws: Workspace) -> list[str]:
+    """Every munged trait, by name; a :class:`DataError` says when there is none."""
+    names = sorted(r["trait"] for r in ws.records("traits", columns=["trait"]))
+    if not names:
+        raise DataError("no trait has been munged", where=ws.location, remedy="gsem-spark munge WORKSPACE --trait …")
+    return names
+
+
+def structure_of(ws: Workspace, covstruct: str | None, traits: str | None) -> CovStruct:
+    """A covariance structure by its id, that of the last LD score regression for None or ``last``; some of its traits."""
+    from gsem_spark.steps.ldsc import chosen_covstruct
+
+    cov, names = chosen_covstruct(ws, covstruct), trait_names(traits)
+    return cov.subset(names) if names else cov

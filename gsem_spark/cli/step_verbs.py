@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
 
 from gsem_spark.cli import display
-from gsem_spark.cli.app import app, out, show_warning
-from gsem_spark.cli.options import QuietOption, TraitsOption, WorkspaceArgument, open_workspace
+from gsem_spark.cli.app import app, out
+from gsem_spark.cli.options import (
+    QuietOption,
+    TraitsOption,
+    WorkspaceArgument,
+    all_traits,
+    open_workspace,
+    structure_of,
+    trait_names,
+)
 from gsem_spark.cli.options import progress as progress_of
+from gsem_spark.cli.results import print_cov, print_reports, print_run
 from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
+from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
-    from gsem_spark.methods.ldsc.covstruct import CovStruct
     from gsem_spark.steps.gwas import Run
-    from gsem_spark.steps.step import Report
     from gsem_spark.steps.traits import Trait
 
 PanelOption = Annotated[str, typer.Option("--panel", help="Name of the LD-score panel.")]
@@ -72,7 +78,7 @@ def load_references(
     """
     from gsem_spark.steps.references import load_references as load
 
-    _print_reports(load(open_workspace(workspace), variants, ld_scores, weights, panel, hm3=hm3, progress=progress_of(quiet)))
+    print_reports(load(open_workspace(workspace), variants, ld_scores, weights, panel, hm3=hm3, progress=progress_of(quiet)))
 
 
 @app.command()
@@ -113,7 +119,7 @@ def munge(
             "no trait given", remedy="gsem-spark munge WORKSPACE --trait name=A,file=a.tsv.gz, or --study STUDY.yaml"
         )
     settings: dict[str, Any] = {"ambiguous": ambiguous, "indels": indels, "compat": compat}
-    _print_reports([run(open_workspace(workspace), traits, info_min, maf_min, **settings, progress=progress_of(quiet))])
+    print_reports([run(open_workspace(workspace), traits, info_min, maf_min, **settings, progress=progress_of(quiet))])
 
 
 @app.command()
@@ -122,6 +128,23 @@ def ldsc(
     traits: TraitsOption = None,
     n_blocks: Annotated[int, typer.Option("--n-blocks", help="Jackknife blocks.")] = 200,
     panel: Annotated[str | None, typer.Option("--panel", help="LD-score panel; the only one by default.")] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="genomicsem, or ldsc: that program's reweighted regressions, h2 in two steps.")
+    ] = "genomicsem",
+    chisq_max: Annotated[
+        float | None, typer.Option("--chisq-max", help="Leave out SNPs above it. [default: max(0.001 N, 80); by ldsc no limit]")
+    ] = None,
+    two_step: Annotated[
+        float | None, typer.Option("--two-step", help="Method ldsc: chi-square cut of step 1; 0 for one step. [default: 30]")
+    ] = None,
+    two_step_pairs: Annotated[
+        float | None, typer.Option("--two-step-pairs", help="Method ldsc: the cut for pairs of traits. [default: one step]")
+    ] = None,
+    chromosomes: Annotated[
+        str | None, typer.Option("--chromosomes", metavar="odd|even|1,2,…", help="Chromosomes used; all by default.")
+    ] = None,
+    info_min: Annotated[float, typer.Option("--info-min", help="Lowest imputation quality.")] = LDSC_INFO_MIN,
+    maf_min: Annotated[float, typer.Option("--maf-min", help="Lowest minor allele frequency.")] = LDSC_MAF_MIN,
     save: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Also write S, V, I … as CSV and an ldsc-style log.")
     ] = None,
@@ -133,12 +156,17 @@ def ldsc(
 
     Example: [bold]gsem-spark ldsc my_study --traits MDD,ANX,NEU --out ldsc[/bold]
     """
+    from gsem_spark.methods.ldsc.two_step import TWO_STEP_CUT
     from gsem_spark.steps.ldsc import ldsc as run
     from gsem_spark.steps.references import panel_version
 
     ws = open_workspace(workspace)
-    names = _names(traits) or _all_traits(ws)
-    cov = run(ws, names, n_blocks, panel=panel_version(ws, panel)[0], progress=progress_of(quiet))
+    names = trait_names(traits) or all_traits(ws)
+    cov = run(
+        ws, names, n_blocks, panel=panel_version(ws, panel)[0], method=method,  # type: ignore[arg-type] # checked by the step
+        chisq_max=chisq_max, two_step=TWO_STEP_CUT if two_step is None else two_step or None, two_step_pairs=two_step_pairs,
+        chromosomes=_chromosomes(chromosomes), info_min=info_min, maf_min=maf_min, progress=progress_of(quiet),
+    )  # fmt: skip
     print_cov(cov)
     if save is not None:
         from gsem_spark.methods.ldsc.report import ldsc_report
@@ -165,7 +193,7 @@ def common_factor(
     from gsem_spark.steps.fit import common_factor as run
 
     ws = open_workspace(workspace)
-    fit = run(_cov(ws, covstruct, traits), estimation, identification, ws)  # type: ignore[arg-type] # checked by the step
+    fit = run(structure_of(ws, covstruct, traits), estimation, identification, ws)  # type: ignore[arg-type] # checked by the step
     out.print(fit.summary(), markup=False, highlight=False)
 
 
@@ -191,9 +219,9 @@ def gwas(
     from gsem_spark.steps.gwas import common_factor_gwas as run
 
     ws = open_workspace(workspace)
-    cov = _cov(ws, covstruct, traits)
+    cov = structure_of(ws, covstruct, traits)
     done = run(ws, cov, gc, estimation=estimation, snp_se=snp_se, progress=progress_of(quiet))  # type: ignore[arg-type] # checked there
-    _print_reports([done.report])
+    print_reports([done.report])
     print_run(done)
 
 
@@ -209,12 +237,13 @@ def report(
 
     Example: [bold]gsem-spark report my_study[/bold]
     """
+    from gsem_spark.steps.found_runs import finished
     from gsem_spark.steps.gwas import GwasStep
     from gsem_spark.steps.report import report as write
 
     ws = open_workspace(workspace)
     with progress_of(quiet).stage("report"):
-        path = write(ws, run_of(ws, _last(ws, GwasStep.name, run, "gsem-spark gwas")))
+        path = write(ws, run_of(ws, finished(ws, GwasStep.name, run, "gsem-spark gwas").run_id))
     out.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
@@ -246,6 +275,18 @@ def simulate(
     out.print(display.table(f"{folder}", ["trait", "format", "N", "h2", "file"], rows, right=["N", "h2"]))
 
 
+def _chromosomes(text: str | None) -> Literal["odd", "even"] | list[int] | None:
+    if text is None:
+        return None
+    if text in ("odd", "even"):
+        return "odd" if text == "odd" else "even"
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{text!r} is neither odd, even nor a list of numbers", where="--chromosomes",
+                          remedy="--chromosomes odd, or --chromosomes 1,2,3") from None
+
+
 def parse_trait(text: str) -> Trait:
     """Read ``name=A,file=a.tsv.gz,scale=logistic,columns.snp=ID``; a :class:`ConfigError` names what is wrong."""
     from pydantic import ValidationError
@@ -273,30 +314,6 @@ def parse_trait(text: str) -> Trait:
         raise ConfigError("; ".join(p.what for p in problems), where=f"--trait {text}", remedy=problems[0].remedy) from None
 
 
-def print_cov(cov: CovStruct) -> None:
-    """Print heritabilities and genetic correlations."""
-    h2 = cov.h2()
-    shown = [
-        c
-        for c in ("trait", "h2", "se", "z", "scale", "intercept", "intercept_se", "mean_chisq", "lambda_gc", "n_snps")
-        if c in h2
-    ]
-    out.print(display.frame("heritability", h2[shown]))
-    if cov.k > 1:
-        out.print(display.frame("genetic correlation", cov.rg()[["trait_1", "trait_2", "rg", "se", "z", "p"]]))
-    for text in cov.warnings:
-        show_warning(text)
-
-
-def print_run(run: Run) -> None:
-    """Print a GWAS run's figures and its loci."""
-    s = run.summary
-    figures = {"λGC": "lambda_gc", "mean χ²": "mean_chisq", "effective N": "effective_n", "SNPs p < 5e-8": "factor_hits"}
-    known = [(name, s.get(key)) for name, key in figures.items()]
-    status = ", ".join(f"{name} {n:,}" for name, n in s.get("status", {}).items())
-    out.print(display.table("GWAS", ["figure", "value"], [("run", run.run_id), *known, ("fits", status)]))
-
-
 def run_of(ws: Workspace, run_id: str) -> Run:
     """Find a finished GWAS run by its id."""
     from gsem_spark.steps.gwas import Run
@@ -306,39 +323,3 @@ def run_of(ws: Workspace, run_id: str) -> Run:
     if entry is None or entry.status not in ("done", "empty"):
         raise DataError(f"there is no finished run {run_id!r}", where=ws.location, remedy=f"gsem-spark runs {ws.location}")
     return Run(ws, Report(entry.step, run_id, "skipped", entry.rows, 0.0, entry.summary, entry.warnings))
-
-
-def _cov(ws: Workspace, covstruct: str | None, traits: str | None) -> CovStruct:
-    from gsem_spark.steps.ldsc import LdscStep, read_covstruct
-
-    cov = read_covstruct(ws, _last(ws, LdscStep.name, covstruct, "gsem-spark ldsc"))
-    names = _names(traits)
-    return cov.subset(names) if names else cov
-
-
-def _last(ws: Workspace, step: str, chosen: str | None, verb: str) -> str:
-    if chosen is not None:
-        return chosen
-    done = [e for e in ws.runs.of_step(step) if e.status == "done"]
-    if not done:
-        raise DataError(f"there is no finished run of {step}", where=ws.location, remedy=f"{verb} {ws.location}")
-    return done[-1].run_id
-
-
-def _names(traits: str | None) -> list[str]:
-    return [name.strip() for name in (traits or "").split(",") if name.strip()]
-
-
-def _all_traits(ws: Workspace) -> list[str]:
-    names = sorted(r["trait"] for r in ws.records("traits", columns=["trait"]))
-    if not names:
-        raise DataError("no trait has been munged", where=ws.location, remedy="gsem-spark munge WORKSPACE --trait …")
-    return names
-
-
-def _print_reports(reports: Iterable[Report]) -> None:
-    reports = list(reports)
-    rows = [(r.step, r.status, r.rows, r.seconds) for r in reports]
-    out.print(display.table("", ["step", "status", "rows", "seconds"], rows, right=["rows", "seconds"]))
-    for text in dict.fromkeys(w for r in reports for w in r.warnings):
-        show_warning(text)

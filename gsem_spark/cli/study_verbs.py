@@ -12,6 +12,7 @@ from gsem_spark.cli import display
 from gsem_spark.cli.app import app, err, out, show_warning
 from gsem_spark.cli.options import QuietOption, SetOption
 from gsem_spark.cli.options import progress as progress_of
+from gsem_spark.cli.results import print_run
 from gsem_spark.demo import data_folder
 
 if TYPE_CHECKING:
@@ -116,8 +117,6 @@ def _print_study(done: StudyReport) -> None:
     for name, fit in done.models.items():
         _print_fit(fit, f"model {name!r} of {', '.join(fit.model.observed)}")
     if done.run is not None and done.run.report.rows:
-        from gsem_spark.cli.step_verbs import print_run
-
         print_run(done.run)
     _print_comparison(done)
 

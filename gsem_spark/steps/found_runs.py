@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gsem_spark.errors import DataError
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
 
 
-def finished(ws: Workspace, step: str, chosen: str | None, verb: str) -> RunEntry:
+def finished(ws: Workspace, step: str | Sequence[str], chosen: str | None, verb: str) -> RunEntry:
     """The ledger's entry of a finished run: the one chosen, else the step's last.
 
     Parameters
     ----------
     ws, step
-        Workspace and step name.
+        Workspace and step name, or the names of steps whose runs stand for each other.
     chosen
         Run id, or None.
     verb
@@ -28,17 +29,19 @@ def finished(ws: Workspace, step: str, chosen: str | None, verb: str) -> RunEntr
     DataError
         There is no such run, it has not ended, or it is of another step.
     """
+    steps = (step,) if isinstance(step, str) else tuple(step)
     if chosen is None:
-        done = [e for e in ws.runs.of_step(step) if e.status == "done"]
+        done = sorted((e for s in steps for e in ws.runs.of_step(s) if e.status == "done"), key=lambda e: e.ended or e.started)
         if not done:
-            raise DataError(f"there is no finished run of {step}", where=ws.location, remedy=f"run {verb} first")
+            raise DataError(f"there is no finished run of {steps[0]}", where=ws.location, remedy=f"run {verb} first")
         return done[-1]
     entry = ws.runs.last(chosen)
     if entry is None or entry.status not in ("done", "empty"):
         state = "is not in the ledger" if entry is None else f"has the state {entry.status}"
         raise DataError(f"run {chosen} {state}", where=ws.location, remedy=f"run {verb} to its end first")
-    if entry.step != step:
-        raise DataError(f"run {chosen} is one of {entry.step}, not of {step}", where=ws.location, remedy=f"name a run of {verb}")
+    if entry.step not in steps:
+        raise DataError(f"run {chosen} is one of {entry.step}, not of {steps[0]}", where=ws.location,
+                        remedy=f"name a run of {verb}")
     return entry
 
 

@@ -18,6 +18,8 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.ldsc.covstruct_files import nan_to_none
 from gsem_spark.methods.ldsc.jackknife import assemble, effective_blocks
 from gsem_spark.methods.ldsc.regression import CHUNK_SNPS
+from gsem_spark.methods.ldsc.two_step import TWO_STEP_CUT
+from gsem_spark.steps.found_runs import finished
 from gsem_spark.steps.ldsc_inputs import LdscConfig, PanelSource, TraitSource, panel_source, trait_sources
 from gsem_spark.steps.ldsc_passes import PairResult, block_rows, make_blocks, stored_blocks
 from gsem_spark.steps.progress import Progress
@@ -107,10 +109,17 @@ class LdscStep(Step[LdscConfig]):
             sample_prevalence=np.array([s.sample_prevalence for s in sources]),
             population_prevalence=np.array([s.population_prevalence for s in sources]),
             trait_figures=[results[i, i].figures for i in range(len(sources))],
-            settings={**c.model_dump(mode="json", include={"panel", "chisq_max", "chromosomes", "info_min", "maf_min"}),
+            settings={**c.model_dump(mode="json", include={"panel", "method", "chisq_max", "chromosomes", "info_min", "maf_min"}),
                       "n_blocks": n_blocks},
             inputs=dict(plan.inputs), notices=block_notices(len(sources), n_blocks),
         )
+
+
+def ldsc_step(config: LdscConfig) -> LdscStep:
+    """Make the step of the config's method."""
+    from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
+
+    return TwoStepLdscStep(config) if config.method == "ldsc" else LdscStep(config)
 
 
 def ldsc(
@@ -119,7 +128,10 @@ def ldsc(
     n_blocks: int = 200,
     *,
     panel: str = "eur",
+    method: Literal["genomicsem", "ldsc"] = "genomicsem",
     chisq_max: float | None = None,
+    two_step: float | None = TWO_STEP_CUT,
+    two_step_pairs: float | None = None,
     chromosomes: Literal["odd", "even"] | Sequence[int] | None = None,
     info_min: float = LDSC_INFO_MIN,
     maf_min: float = LDSC_MAF_MIN,
@@ -139,8 +151,13 @@ def ldsc(
         Jackknife blocks; for more than 18 traits (k + 1)(k + 2) / 2 + 1 are used.
     panel
         LD-score panel.
+    method
+        ``"genomicsem"``: GenomicSEM's regressions, whose weights stay fixed. ``"ldsc"``: those of the program ldsc, which take
+        their weights from their own fit, heritabilities in two steps; every pair of traits is regressed anew in each run.
     chisq_max
-        SNPs with a larger chi-square are left out; by default max(0.001 · max N, 80), per trait.
+        SNPs with a larger chi-square are left out; by default max(0.001 · max N, 80), per trait, and none with method ldsc.
+    two_step, two_step_pairs
+        With method ldsc the chi-square cut of step 1 for heritabilities and for pairs of traits (None: one step).
     chromosomes
         ``"odd"``, ``"even"`` or a list; all by default. M counts these chromosomes only.
     info_min, maf_min
@@ -165,12 +182,12 @@ def ldsc(
     names = tuple(t if isinstance(t, str) else str(t.name) for t in traits)
     chosen = chromosomes if isinstance(chromosomes, str) or chromosomes is None else tuple(chromosomes)
     config = checked_config(
-        LdscConfig, "ldsc", traits=names, panel=panel, n_blocks=n_blocks, chisq_max=chisq_max, chromosomes=chosen,
-        info_min=info_min, maf_min=maf_min,
+        LdscConfig, "ldsc", traits=names, panel=panel, method=method, n_blocks=n_blocks, chisq_max=chisq_max, two_step=two_step,
+        two_step_pairs=two_step_pairs, chromosomes=chosen, info_min=info_min, maf_min=maf_min,
         sample_prevalence=_by_name(sample_prevalence, names, "sample_prevalence"),
         population_prevalence=_by_name(population_prevalence, names, "population_prevalence"),
     )
-    report = LdscStep(config).run(ws, progress)
+    report = ldsc_step(config).run(ws, progress)
     if report.status == "empty" or (report.status == "skipped" and report.rows == 0):
         raise DataError("; ".join(report.warnings), where=f"traits {', '.join(names)}",
                         remedy="check that SNP names of the summary statistics and of the LD-score panel are both rsIDs")
@@ -201,6 +218,19 @@ def read_covstruct(ws: Workspace, covstruct_id: str) -> CovStruct:
     return CovStruct.from_record({
         **record, "diagnostics": json.loads(record["diagnostics"]), "settings": json.loads(record["settings"]),
     })
+
+
+def chosen_covstruct(ws: Workspace, covstruct_id: str | None = None) -> CovStruct:
+    """Read a structure by its id; that of the last LD score regression, by whatever method, for None or ``last``.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    if covstruct_id is None or covstruct_id == "last":
+        covstruct_id = finished(ws, ("ldsc", "ldsc_two_step"), None, "ldsc").run_id
+    return read_covstruct(ws, covstruct_id)
 
 
 def covstruct_row(cov: CovStruct, covstruct_id: str) -> dict[str, Any]:

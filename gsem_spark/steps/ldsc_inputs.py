@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gsem_spark.errors import DataError
+from gsem_spark.methods.ldsc.two_step import TWO_STEP_CUT
 from gsem_spark.steps import exchange
 from gsem_spark.steps.reference_text import VARIANTS_STEP
 from gsem_spark.steps.step import StepConfig, content_hash
@@ -27,8 +28,17 @@ class LdscConfig(StepConfig):
 
     traits: tuple[str, ...] = Field(min_length=1, description="trait names; their order is that of every matrix")
     panel: str = Field("eur", description="LD-score panel")
+    method: Literal["genomicsem", "ldsc"] = Field(
+        "genomicsem", description="whose estimator: GenomicSEM's fixed weights, or ldsc's reweighted regressions, in two steps"
+    )
     n_blocks: int = Field(200, ge=2, description="jackknife blocks; raised to (k+1)(k+2)/2+1 for more than 18 traits")
-    chisq_max: float | None = Field(None, gt=0, description="leave out SNPs above it; default max(0.001 max N, 80) per trait")
+    chisq_max: float | None = Field(
+        None, gt=0, description="leave out SNPs above it; default max(0.001 max N, 80) per trait, with method ldsc no limit"
+    )
+    two_step: float | None = Field(
+        TWO_STEP_CUT, gt=0, description="method ldsc: chi-square cut of step 1 for heritabilities; null for one step"
+    )
+    two_step_pairs: float | None = Field(None, gt=0, description="method ldsc: the same for pairs of traits; ldsc has none")
     chromosomes: Literal["odd", "even"] | tuple[int, ...] | None = Field(None, description="chromosomes used; all by default")
     info_min: float = Field(LDSC_INFO_MIN, ge=0, description="lowest imputation quality, where the file has one")
     maf_min: float = Field(LDSC_MAF_MIN, ge=0, le=0.5, description="lowest minor allele frequency in the GWAS, else reference")
@@ -42,6 +52,13 @@ class LdscConfig(StepConfig):
         if repeated:
             raise ValueError(f"traits named twice: {', '.join(repeated)}")
         return value
+
+    @model_validator(mode="after")
+    def _cuts_have_their_method(self) -> LdscConfig:
+        given = [name for name in ("two_step", "two_step_pairs") if getattr(self, name) != type(self).model_fields[name].default]
+        if given and self.method != "ldsc":
+            raise ValueError(f"{' and '.join(given)}: only method ldsc goes in two steps")
+        return self
 
     @field_validator("chromosomes")
     @classmethod

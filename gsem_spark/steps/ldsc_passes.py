@@ -145,7 +145,7 @@ def make_blocks(
             stage.advance(float(rows.sum()))
         if not rows.any():
             return None
-        _none_missing(names, rows)
+        none_missing(names, rows)
         limits = np.array([chisq_limit(n, config.chisq_max) for n in max_n.tolist()])
         out: list[PairResult] = []
         for start in range(0, len(local), PAIRS_PER_PASS):
@@ -175,7 +175,8 @@ def _sizes(chunks: DataFrame, n_traits: int) -> tuple[Ints, Floats]:
     return rows, max_n
 
 
-def _none_missing(names: Sequence[str], rows: Ints) -> None:
+def none_missing(names: Sequence[str], rows: Ints) -> None:
+    """A :class:`DataError` names the traits without a usable row."""
     absent = [name for name, n in zip(names, rows, strict=True) if n == 0]
     if absent:
         raise DataError(f"no SNP with a Z-score, a sample size and LD scores in {', '.join(absent)}", where="table sumstats",

@@ -10,6 +10,7 @@ from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
+from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
 from gsem_spark.steps.mtag import MtagStep
 from gsem_spark.steps.mtag_fdr import FdrStep
 from gsem_spark.steps.panel import BuildPanel
@@ -22,7 +23,7 @@ from gsem_spark.steps.variant_reference import LoadVariants
 STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step
     for step in (
-        LoadVariants, LoadLdScores, MungeStep, LdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep, ReconcileStep,
-        ReviewStep, UserModelStep, GenotypesStep,
+        LoadVariants, LoadLdScores, MungeStep, LdscStep, TwoStepLdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep,
+        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep,
     )
 }

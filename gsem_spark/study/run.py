@@ -14,7 +14,7 @@ from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.gwas import GwasStep, Run
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
-from gsem_spark.steps.ldsc import LdscStep, read_covstruct
+from gsem_spark.steps.ldsc import LdscStep, ldsc_step, read_covstruct
 from gsem_spark.steps.mtag import MtagRun, MtagStep
 from gsem_spark.steps.mtag_fdr import FdrStep
 from gsem_spark.steps.progress import Progress
@@ -172,7 +172,7 @@ class _Runner:
         if section == "munge":
             return [MungeStep(configs[0])]
         if section == "ldsc":
-            return [LdscStep(configs[0])]
+            return [ldsc_step(configs[0])]
         if section == "common_factor":
             return [FitStep(configs[0], self._cov())]
         if section == "models":

@@ -76,4 +76,5 @@ def test_covariance_structure(traits, l2):
     np.testing.assert_allclose(cov.I[2, 1], ANSWERS["rg"]["BBB__CCC"]["gencov_intercept"], rtol=0, atol=1e-12)
     np.testing.assert_allclose(np.sqrt(cov.V[0, 0]), ANSWERS["h2"]["AAA"]["h2_se"], rtol=RTOL)
     np.testing.assert_allclose(np.sqrt(cov.V[1, 1]), ANSWERS["rg"]["AAA__BBB"]["gencov_se"], rtol=RTOL)
+    np.testing.assert_allclose(cov.diagnostics["pairs"][0]["rg_se"], ANSWERS["rg"]["AAA__BBB"]["rg_se"], rtol=RTOL)
     np.testing.assert_allclose(cov.N[1], np.sqrt(90_000 * 60_000))

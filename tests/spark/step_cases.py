@@ -27,6 +27,7 @@ from gsem_spark.steps.ingest import MungeConfig, MungeStep
 from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_inputs import LdscConfig
+from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
 from gsem_spark.steps.mtag import MtagConfig, MtagStep
 from gsem_spark.steps.mtag_fdr import FdrConfig, FdrStep
 from gsem_spark.steps.panel import BuildPanel, PanelConfig
@@ -200,6 +201,10 @@ def _ldsc(i: Inputs) -> LdscStep:
     return LdscStep(LdscConfig(traits=TRAITS, panel="toy", n_blocks=20))
 
 
+def _two_step(i: Inputs) -> TwoStepLdscStep:
+    return TwoStepLdscStep(LdscConfig(traits=TRAITS, panel="toy", method="ldsc", n_blocks=20))
+
+
 def _fit(i: Inputs) -> FitStep:
     return FitStep(FitConfig(traits=TRAITS), i.cov)
 
@@ -282,10 +287,11 @@ def _all_rules(i: Inputs) -> MungeConfig:
     )
 
 
-def _all_ldsc(chromosomes: Any) -> LdscConfig:
+def _all_ldsc(chromosomes: Any, **of_method: Any) -> LdscConfig:
     return LdscConfig(
         traits=TRAITS,
         panel="toy",
+        **of_method,
         n_blocks=30,
         chisq_max=100.0,
         chromosomes=chromosomes,
@@ -296,6 +302,7 @@ def _all_ldsc(chromosomes: Any) -> LdscConfig:
     )
 
 
+_STEPS_OF_LDSC = {"method": "ldsc", "two_step": 25.0, "two_step_pairs": 28.0}
 CASES: dict[str, StepCase] = {
     "load_variants": StepCase(
         make=_variants,
@@ -334,10 +341,19 @@ CASES: dict[str, StepCase] = {
     "ldsc": StepCase(
         make=_ldsc,
         starts_from="munge",
-        configs=lambda i: [_ldsc(i).config, _all_ldsc("odd"), _all_ldsc((10, 1))],
+        configs=lambda i: [_ldsc(i).config, _all_ldsc("odd"), _all_ldsc((10, 1), **_STEPS_OF_LDSC)],
         empty=lambda i, ws: emptied(ws, "sumstats", _ldsc(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _ldsc(i)),
         sizes={"gsem_spark.steps.ldsc_passes.PAIRS_PER_PASS": 4},
+        figures=("traits", "M", "n_blocks"),
+    ),
+    "ldsc_two_step": StepCase(
+        make=_two_step,
+        starts_from="munge",
+        configs=lambda i: [_two_step(i).config, _all_ldsc("even", **_STEPS_OF_LDSC)],
+        empty=lambda i, ws: emptied(ws, "sumstats", _two_step(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _two_step(i)),
+        sizes={"gsem_spark.steps.ldsc_two_step.GROUP_TRAITS": 1},
         figures=("traits", "M", "n_blocks"),
     ),
     "common_factor": StepCase(

@@ -3,15 +3,19 @@
 import json
 from pathlib import Path
 
+import golden_path  # noqa: F401 - makes the data modules of other folders findable
 import numpy as np
 import pandas as pd
 import pytest
+from mtag_golden_data import DATA, TRAITS, six, total_M
 
 from gsem_spark.catalog.contracts import spark_schema
 from gsem_spark.catalog.schemas import LD_SCORES, SUMSTATS
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.ldsc.arrays import LdscTrait, ldsc_from_arrays
+from gsem_spark.methods.ldsc.two_step_covstruct import two_step_from_arrays
 from gsem_spark.steps.ldsc import LdscConfig, LdscStep, ldsc
+from gsem_spark.steps.ldsc_two_step import trait_groups
 
 M_PER_CHROMOSOME = 50_000.0
 
@@ -61,10 +65,10 @@ def trait_row(name, file_id, settings="{}", sample=None, population=None):
     }
 
 
-def in_memory(panel, frames, **kwargs):
+def in_memory(panel, frames, estimator=ldsc_from_arrays, **kwargs):
     place = panel.set_index("snp").ord
     traits = [LdscTrait(f.trait.iloc[0], place[f.snp].to_numpy(), f.z.to_numpy(), f.n.to_numpy()) for f in frames]
-    return ldsc_from_arrays(traits, panel.l2, panel.wld, panel.groupby("chr").m.max().sum(), **kwargs)
+    return estimator(traits, panel.l2, panel.wld, panel.groupby("chr").m.max().sum(), **kwargs)
 
 
 def assert_same_bits(a, b):
@@ -208,3 +212,68 @@ def test_the_reference_through_spark(tmp_workspace, small, demo_data):
     for part in "SVIN":
         wanted = np.loadtxt(Path(small) / "answers" / f"ldsc_{part}.tsv", skiprows=1, ndmin=2)
         np.testing.assert_allclose(getattr(cov, part).reshape(wanted.shape), wanted, rtol=1e-8, atol=0, err_msg=part)
+
+
+# --- method "ldsc" -------------------------------------------------------------------------------------------------------------
+def test_the_estimator_of_ldsc_gives_the_bits_of_memory(filled, data, monkeypatch):
+    panel, frames = data
+    names = ["T2", "T0", "T1"]
+    wanted = in_memory(panel, [frames[2], frames[0], frames[1]], two_step_from_arrays, n_blocks=50)
+    made = ldsc(filled, names, 50, panel="toy", method="ldsc")
+    assert_same_bits(made, wanted)
+    assert made.diagnostics["traits"] == wanted.diagnostics["traits"]
+    assert made.diagnostics["pairs"] == wanted.diagnostics["pairs"]
+    assert not np.array_equal(made.S, ldsc(filled, names, 50, panel="toy").S)
+    limited = ldsc(filled, names, 50, panel="toy", method="ldsc", chisq_max=20, two_step=15, two_step_pairs=12)
+    settings = {"chisq_max": 20, "cut": 15, "cut_pairs": 12}
+    assert_same_bits(limited, in_memory(panel, [frames[2], frames[0], frames[1]], two_step_from_arrays, n_blocks=50, **settings))
+    assert limited.diagnostics["traits"][0]["n_snps"] < made.diagnostics["traits"][0]["n_snps"]
+    assert limited.settings["two_step"] == 15
+
+
+def test_what_is_wrong_with_the_estimator_of_ldsc_is_named(filled):
+    with pytest.raises(ConfigError, match="two_step: only method ldsc goes in two steps"):
+        ldsc(filled, ["T0"], panel="toy", two_step=25)
+    with pytest.raises(DataError, match=r"trait T0: .*too few for 9000 jackknife blocks"):
+        ldsc(filled, ["T0"], 9000, panel="toy", method="ldsc")
+
+
+def test_groups_of_traits_cover_all_pairs_and_stay_small():
+    for k in (1, 2, 3, 6, 7, 50):
+        for tasks in (1, 4, 16):
+            groups = trait_groups(k, tasks)
+            assert [t for group in groups for t in group] == list(range(k))
+            assert max(len(group) for group in groups) <= 6
+            assert len(groups) == k or len(groups) * (len(groups) + 1) // 2 >= tasks
+
+
+@pytest.mark.slow
+def test_the_program_ldsc_through_spark(parquet_workspace):
+    """``--h2`` of six traits and ``--rg`` of their fifteen pairs by bulik/ldsc 1.0.1 (``tests/data/mtag/ldsc.json``): 1e-10."""
+    answers, table = json.loads((DATA / "ldsc.json").read_text()), six()
+    last = table["CHR"] == table["CHR"].max()
+    panel = pd.DataFrame({
+        "panel": "toy", "chr": table["CHR"], "snp": table["SNP"], "bp": table["BP"], "cm": np.nan, "maf": np.nan,
+        "l2": table["L2"], "wld": table["L2"], "ord": np.arange(len(table)), "m": np.where(last, total_M(), 0.0),
+    })  # fmt: skip
+    frames = []
+    for name in TRAITS:
+        has = table[table[f"Z{name}"].notna() & ~table["ambiguous"]]
+        frames.append(pd.DataFrame({
+            "trait": name, "snp": has["SNP"], "chr": has["CHR"], "bp": has["BP"], "a1": has["A1"], "a2": has["A2"],
+            "n": has[f"N{name}"].astype(float), "z": has[f"Z{name}"], "file_id": name,
+        }).reindex(columns=SUMSTATS.names))  # fmt: skip
+    fill(parquet_workspace, panel, frames)
+    cov = ldsc(parquet_workspace, TRAITS, panel="toy", method="ldsc")
+    for t, trait in enumerate(TRAITS):
+        wanted, row = answers["h2"][trait], cov.diagnostics["traits"][t]
+        np.testing.assert_allclose(cov.S[t, t], wanted["h2"], rtol=1e-10)
+        np.testing.assert_allclose(row["h2_observed_se"], wanted["h2_se"], rtol=1e-10)
+        np.testing.assert_allclose(row["intercept"], wanted["intercept"], rtol=1e-10)
+        np.testing.assert_allclose(row["intercept_se"], wanted["intercept_se"], rtol=1e-10)
+    assert len(cov.diagnostics["pairs"]) == len(answers["rg"]) == 15
+    for row in cov.diagnostics["pairs"]:
+        wanted = answers["rg"][f"{row['trait_1']}__{row['trait_2']}"]
+        np.testing.assert_allclose([row["rg"], row["rg_se"]], [wanted["rg"], wanted["rg_se"]], rtol=1e-10)
+        np.testing.assert_allclose(row["cov_g_observed_se"], wanted["gencov_se"], rtol=1e-10)
+        np.testing.assert_allclose(row["intercept"], wanted["gencov_intercept"], rtol=0, atol=1e-12)

@@ -45,6 +45,8 @@ def _heritability(row: Mapping[Any, Any], known: Mapping[str, Any], cov: CovStru
     if "n_merged" in known:
         lines.append(f"  SNPs with LD scores: {known['n_merged']:,}; {known['snps_removed']:,} with chi-square above "
                      f"{known['chisq_max']:g} left out; {known['n_snps']:,} used")
+    if "n_snps_step_1" in known:
+        lines.append(f"  SNPs used: {known['n_snps']:,}; {known['n_snps_step_1']:,} in step 1, for the intercept")
     if "mean_chisq" in known:
         lines.append(f"  Mean chi-square: {_num(known['mean_chisq'])}   lambda GC: {_num(known['lambda_gc'])}")
         lines.append(f"  Intercept: {_pm(known['intercept'], known['intercept_se'])}   "
@@ -76,6 +78,8 @@ def _covariances(cov: CovStruct) -> list[str]:
         ]
         if scaled:
             lines.append(f"  Covariance, scale of S: {_pm(cov.S[i, j], cov.S_se[i, j])}")
+        if "rg" in row:
+            lines.append(f"  Genetic correlation over these SNPs: {_pm(row['rg'], row['rg_se'])}   P: {row['rg_p']:.4g}")
         out.append("\n".join(lines))
     return out
 
