@@ -243,7 +243,7 @@ def report(
 
     ws = open_workspace(workspace)
     with progress_of(quiet).stage("report"):
-        path = write(ws, run_of(ws, finished(ws, GwasStep.name, run, "gsem-spark gwas").run_id))
+        path = write(ws, run_of(ws, run or finished(ws, GwasStep.name, None, "gsem-spark gwas").run_id))
     out.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 

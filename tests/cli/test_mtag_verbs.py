@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gsem_spark as gs
-from gsem_spark.cli import inspect_verbs, mtag_verbs, step_verbs  # noqa: F401 - importing registers their verbs
+from gsem_spark.cli import inspect_verbs, mtag_verbs, reconcile_verbs, step_verbs  # noqa: F401 - importing registers their verbs
 from gsem_spark.cli.app import app
 from gsem_spark.steps.simulate import simulate
 
