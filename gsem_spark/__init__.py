@@ -48,7 +48,7 @@ _PUBLIC = {
     "common_factor_gwas": "gsem_spark.steps.gwas",
     "Run": "gsem_spark.steps.gwas",
     "mtag": "gsem_spark.steps.mtag",
-    "MtagRun": "gsem_spark.steps.mtag",
+    "MtagRun": "gsem_spark.steps.mtag_run",
     "max_fdr": "gsem_spark.steps.mtag_fdr",
     "reconcile": "gsem_spark.steps.reconcile",
     "review": "gsem_spark.steps.review",
@@ -92,9 +92,9 @@ if TYPE_CHECKING:
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
     from gsem_spark.steps.ingest import munge as munge
     from gsem_spark.steps.ldsc import ldsc as ldsc
-    from gsem_spark.steps.mtag import MtagRun as MtagRun
     from gsem_spark.steps.mtag import mtag as mtag
     from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
+    from gsem_spark.steps.mtag_run import MtagRun as MtagRun
     from gsem_spark.steps.reconcile import reconcile as reconcile
     from gsem_spark.steps.references import load_references as load_references
     from gsem_spark.steps.report import report as report

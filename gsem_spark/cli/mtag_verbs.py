@@ -22,8 +22,8 @@ from gsem_spark.errors import ConfigError
 from gsem_spark.thresholds import GENOME_WIDE_P, MTAG_MAF_MIN
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.mtag import MtagRun
     from gsem_spark.steps.mtag_fdr import FdrRun
+    from gsem_spark.steps.mtag_run import MtagRun
 
 _SUMMARY = (
     "trait", "n_snps", "n_mean", "mean_chisq", "mtag_mean_chisq", "n_equivalent_mean", "lambda_gc", "mtag_lambda_gc", "hits",

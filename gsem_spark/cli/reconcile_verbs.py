@@ -29,7 +29,7 @@ def reconcile(
     replication: Annotated[
         str | None, typer.Option("--replication", metavar="A,B", help="Independent munged traits in which leads are looked up.")
     ] = None,
-    panel: Annotated[
+    replication_file: Annotated[
         str | None, typer.Option("--replication-file", metavar="FILE", help="An independent cohort: columns snp a1 a2 beta se.")
     ] = None,
     blocks: Annotated[str | None, typer.Option("--blocks", metavar="FILE", help="LD blocks (BED); else by distance.")] = None,
@@ -57,7 +57,8 @@ def reconcile(
     from gsem_spark.steps.reconcile import reconcile as run
 
     done = run(
-        open_workspace(workspace), gwas_run, mtag_run, trait_names(replication) or None, blocks, panel=panel, fdr_run=fdr_run,
+        open_workspace(workspace), gwas_run, mtag_run, trait_names(replication) or None, blocks, fdr_run=fdr_run,
+        replication_file=replication_file,
         genome_wide_p=genome_wide_p, q_alpha=q_alpha, window_bp=window_bp, max_fdr=max_fdr,
         replication_alpha=replication_alpha, replication_power=replication_power, progress=progress_of(quiet),
     )

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from gsem_spark.catalog.schemas import TableSchema, schema_of
 from gsem_spark.errors import ConfigError, DataError, StorageError
 from gsem_spark.methods.mtag.columns import META_COLUMNS, TRAIT_COLUMNS, reference_columns
-from gsem_spark.steps.mtag import META
+from gsem_spark.steps.mtag_write import META
 from gsem_spark.steps.progress import Progress
 
 if TYPE_CHECKING:

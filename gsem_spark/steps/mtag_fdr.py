@@ -28,7 +28,7 @@ from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
-    from gsem_spark.steps.mtag import MtagRun
+    from gsem_spark.steps.mtag_run import MtagRun
 
 Floats = NDArray[np.float64]
 PIECE_POINTS: Final = 65_536

@@ -16,23 +16,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.errors import ConfigError
 from gsem_spark.methods.gwas.commonfactor import CommonFactorGwas
 from gsem_spark.methods.reconcile.claims import ClaimRule, factor_claims, trait_claims
-from gsem_spark.methods.reconcile.effects import effect_table, sign_concordance
-from gsem_spark.methods.reconcile.loci import HitTable, LocusRule, reconcile_loci
+from gsem_spark.methods.reconcile.effects import sign_concordance
+from gsem_spark.methods.reconcile.loci import LocusRule, reconcile_loci
 from gsem_spark.methods.reconcile.patterns import primary_analysis
-from gsem_spark.methods.reconcile.regions import read_blocks
 from gsem_spark.methods.reconcile.replication import replicate, sign_test
 from gsem_spark.steps.found_runs import finished, run_id_of
 from gsem_spark.steps.gwas import GwasStep
-from gsem_spark.steps.hit_rows import above, few_rows, named, spread_by_trait, turned
+from gsem_spark.steps.hit_rows import few_rows, named
 from gsem_spark.steps.ldsc import read_covstruct
 from gsem_spark.steps.mtag import MtagStep
 from gsem_spark.steps.mtag_fdr import FdrStep
 from gsem_spark.steps.mtag_model import read_model
 from gsem_spark.steps.panel import trait_rows
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.reconcile_files import given_blocks, given_panel
+from gsem_spark.steps.reconcile_hits import gather_hits, lead_effects
 from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, checked_config, content_hash
 from gsem_spark.thresholds import (
     CLUMP_WINDOW_BP,
@@ -48,13 +49,10 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.ldsc.covstruct import CovStruct
     from gsem_spark.steps.gwas import Run
-    from gsem_spark.steps.mtag import MtagRun
     from gsem_spark.steps.mtag_fdr import FdrRun
+    from gsem_spark.steps.mtag_run import MtagRun
 
 Floats = NDArray[np.float64]
-_FACTOR = ("chr", "bp", "snp", "a1", "a2", "est", "se", "z", "p", "neglog10p", "q_snp_p", "q_snp_neglog10p")
-_MTAG = ("chr", "bp", "snp", "trait", "a1", "a2", "mtag_beta", "mtag_se", "mtag_z", "neglog10p")
-_GWAS = ("chr", "bp", "snp", "trait", "a1", "a2", "beta", "se", "z", "neglog10p")
 _PANEL = ("snp", "a1", "a2", "beta", "se")
 
 
@@ -76,18 +74,6 @@ class ReconcileConfig(StepConfig):
     def claim_rule(self) -> ClaimRule:
         """Thresholds of the publication rule."""
         return ClaimRule(self.genome_wide_p, self.q_alpha, self.max_fdr, self.replication_alpha, self.replication_power)
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Significant SNPs with what each analysis says of them, on the factor's effect alleles."""
-
-    table: HitTable
-    snps: pd.DataFrame
-    input_beta: Floats
-    input_se: Floats
-    mtag_beta: Floats
-    mtag_se: Floats
 
 
 class ReconcileStep(Step[ReconcileConfig]):
@@ -152,7 +138,7 @@ class ReconcileStep(Step[ReconcileConfig]):
         loci = reconcile_loci(hits.table, loadings, n_factor, rule, self.blocks)
         bounds = dict(self._fdr.summary["max_fdr"]) if self._fdr else {}
         with progress.stage("reconcile: effects, replication, claims"):
-            effects = _effects(hits, loci, self._cov.traits, loadings)
+            effects = lead_effects(hits, loci, self._cov.traits, loadings)
             leads = hits.snps[hits.snps["snp"].isin(loci.loc[loci["factor_sig"], "snp"])].rename(columns={"est": "beta"})
             replication = self._replicated(ws, leads)
             claims = factor_claims(leads, n_factor, replication, c.claim_rule)
@@ -210,61 +196,6 @@ def factor_loadings(cov: CovStruct, gwas_config: Mapping[str, Any]) -> Floats:
         cov, gwas_config["gc"], gwas_config["snp_se"], gwas_config["estimation"], gwas_config["std_lv"]
     )
     return kernel.start if kernel.std_lv else kernel.start / kernel.start[0]
-
-
-def gather_hits(ws: Workspace, gwas_run: str, mtag_run: str, traits: Sequence[str], p_threshold: float) -> Hits:
-    """All SNPs that are significant for the factor, Q_SNP, MTAG or an input GWAS, with the results of all of them."""
-    line, names = float(-np.log10(p_threshold)), list(traits)
-    tables: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
-        "gwas_results": (_FACTOR, {"run_id": gwas_run}, ("neglog10p", "q_snp_neglog10p")),
-        "mtag_results": (_MTAG, {"run_id": mtag_run, "trait": names}, ("neglog10p",)),
-        "sumstats": (_GWAS, {"trait": names}, ("neglog10p",)),
-    }
-    found = {t: few_rows(ws, t, ("snp", "chr", *by), where, above(by, line)) for t, (_, where, by) in tables.items()}
-    significant = pd.concat([f[["snp", "chr"]] for f in found.values() if len(f)] or [pd.DataFrame(columns=["snp", "chr"])])
-    significant = significant.dropna().drop_duplicates("snp")
-    rows = {}
-    for table, (columns, where, _) in tables.items():
-        place: dict[str, Any] = {**where, "chr": sorted({int(c) for c in significant["chr"]})}
-        rows[table] = few_rows(ws, table, columns, place, named(set(significant["snp"]))) if len(significant) else (
-            pd.DataFrame(columns=list(columns)))
-    return _side_by_side(rows["gwas_results"], rows["mtag_results"], rows["sumstats"], names)
-
-
-def _side_by_side(factor: pd.DataFrame, mtag: pd.DataFrame, gwas: pd.DataFrame, traits: Sequence[str]) -> Hits:
-    """Put the analyses' rows into one order, effects on the alleles of the factor's row (of MTAG's, where it has none)."""
-    shared = ["snp", "chr", "bp", "a1", "a2"]
-    snps = pd.concat([f[shared] for f in (factor, mtag, gwas) if len(f)] or [factor[shared]]).drop_duplicates("snp")
-    snps = snps.dropna(subset=["chr", "bp"]).sort_values(["chr", "bp", "snp"], ignore_index=True)
-    own = [c for c in _FACTOR if c not in shared]
-    snps = snps.merge(factor[["snp", *own]], on="snp", how="left")
-    snps[own] = snps[own].astype(np.float64)
-    alleles, names = snps.set_index("snp"), snps["snp"].tolist()
-    arrays = {}
-    for kind, frame, columns in (("mtag", mtag, ("mtag_beta", "mtag_se", "mtag_z")), ("gwas", gwas, ("beta", "se", "z"))):
-        sign = turned(frame, alleles)
-        for name, column in zip(("beta", "se", "z", "p"), (*columns, "neglog10p"), strict=True):
-            values = frame[column].to_numpy(np.float64, na_value=np.nan)
-            values = values * (sign if name in ("beta", "z") else np.abs(sign))
-            arrays[f"{kind}_{name}"] = spread_by_trait(frame, values, names, traits)
-    # Where a file's Z is not fit for LD score regression, that of its effect stands in.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gwas_z = np.where(np.isnan(arrays["gwas_z"]), arrays["gwas_beta"] / arrays["gwas_se"], arrays["gwas_z"])
-    table = HitTable(
-        tuple(traits), snps["snp"].to_numpy(object), snps["chr"].to_numpy(np.int64), snps["bp"].to_numpy(np.int64),
-        snps["z"].to_numpy(np.float64), snps["neglog10p"].to_numpy(np.float64), snps["q_snp_neglog10p"].to_numpy(np.float64),
-        arrays["mtag_z"], arrays["mtag_p"], gwas_z, arrays["gwas_p"],
-    )
-    return Hits(table, snps, arrays["gwas_beta"], arrays["gwas_se"], arrays["mtag_beta"], arrays["mtag_se"])
-
-
-def _effects(hits: Hits, loci: pd.DataFrame, traits: Sequence[str], loadings: Floats) -> pd.DataFrame:
-    at = pd.Index(hits.snps["snp"]).get_indexer(loci["snp"])
-    return effect_table(
-        loci["snp"].tolist(), traits, beta=hits.input_beta[at], se=hits.input_se[at], loadings=loadings,
-        factor_beta=hits.snps["est"].to_numpy(np.float64)[at], factor_se=hits.snps["se"].to_numpy(np.float64)[at],
-        mtag_beta=hits.mtag_beta[at], mtag_se=hits.mtag_se[at],
-    )
 
 
 def _sign_test(replication: pd.DataFrame | None) -> dict[str, Any] | None:
@@ -358,6 +289,7 @@ def reconcile(
     replication: pd.DataFrame | str | Sequence[str] | None = None,
     blocks: pd.DataFrame | str | Path | None = None,
     *,
+    replication_file: str | Path | None = None,
     fdr_run: FdrRun | str | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -375,6 +307,8 @@ def reconcile(
         common-factor SNPs await replication.
     blocks
         LD blocks: a BED file, or a frame ``chr start end``. Loci are made by distance when None.
+    replication_file
+        That panel as a text file with the columns ``snp a1 a2 beta se``; may stand beside the names of traits.
     fdr_run
         maxFDR search of the MTAG run; its last one by default.
     progress
@@ -396,7 +330,7 @@ def reconcile(
         The runs do not have the same traits, or a setting is wrong.
     """
     names: tuple[str, ...] = ()
-    frame: pd.DataFrame | None = None
+    frame = given_panel(replication_file)
     if isinstance(replication, pd.DataFrame):
         frame = replication
     elif replication is not None:
@@ -406,14 +340,3 @@ def reconcile(
         replication_traits=names, **settings,
     )
     return ReconcileRun(ws, ReconcileStep(config, frame, given_blocks(blocks)).run(ws, progress))
-
-
-def given_blocks(blocks: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
-    """LD blocks of a BED file, or as given; a :class:`DataError` says what is wrong with the file."""
-    if blocks is None or isinstance(blocks, pd.DataFrame):
-        return blocks
-    try:
-        text = Path(blocks).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the LD blocks cannot be read: {error}", where=str(blocks), remedy="give a BED file") from None
-    return read_blocks(text)

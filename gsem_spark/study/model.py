@@ -13,6 +13,7 @@ from gsem_spark.demo import data_folder
 from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
 from gsem_spark.methods.sem import Model
 from gsem_spark.steps.fit import FitConfig
+from gsem_spark.steps.given_matrices import Matrix, given_matrix
 from gsem_spark.steps.gwas import GwasConfig
 from gsem_spark.steps.ingest import MungeConfig
 from gsem_spark.steps.ld_panel import LdScoresConfig
@@ -66,6 +67,8 @@ _MTAG_INTERCEPTS: Final = Field(
     "covstruct", description="where Sigma comes from: the covariance structure, or ldsc's own estimator on MTAG's SNPs"
 )
 _MTAG_FDR: Final = Field(None, description="the search for the bound of the false discovery rate; left out, none is made")
+_MTAG_MATRIX: Final = Field(None, description="fixed matrix, in rows or as a text file of numbers, in the order of MTAG's traits")
+_REPLICATION_FILE: Final = Field(None, description="an independent cohort: text with the columns snp a1 a2 beta se")
 _LD_BLOCKS: Final = Field(None, description="LD blocks (BED), by which loci are made; by distance when left out")
 if TYPE_CHECKING:
     ReferenceSettings: TypeAlias = Any
@@ -86,12 +89,14 @@ else:
     )
     GwasSettings = settings_of("gwas", GwasConfig, supplied=["traits"])
     MtagSettings = settings_of(
-        "mtag", MtagConfig, supplied=["traits", "panel"], traits=(tuple[str, ...] | None, _MTAG_TRAITS),
-        intercepts=(Literal["covstruct", "ldsc"], _MTAG_INTERCEPTS),
+        "mtag", MtagConfig, supplied=["traits", "panel", "sigma", "omega"], traits=(tuple[str, ...] | None, _MTAG_TRAITS),
+        intercepts=(Literal["covstruct", "ldsc"], _MTAG_INTERCEPTS), sigma=(Matrix | str | None, _MTAG_MATRIX),
+        omega=(Matrix | str | None, _MTAG_MATRIX),
         max_fdr=(settings_of("max_fdr", FdrConfig, supplied=["mtag_run"]) | None, _MTAG_FDR),
     )  # fmt: skip
     ReconcileSettings = settings_of(
-        "reconcile", ReconcileConfig, supplied=["gwas_run", "mtag_run", "fdr_run"], blocks=(str | None, _LD_BLOCKS)
+        "reconcile", ReconcileConfig, supplied=["gwas_run", "mtag_run", "fdr_run"], blocks=(str | None, _LD_BLOCKS),
+        replication_file=(str | None, _REPLICATION_FILE),
     )
     ReviewSettings = settings_of("review", ReviewConfig, supplied=["gwas_run", "reconcile_run", "panel"])
     ReportSettings = settings_of(
@@ -179,13 +184,14 @@ class Study(BaseModel):
         if section == "mtag":
             return self._mtag_configs(given)
         if section == "reconcile":
-            return (ReconcileConfig(**{k: v for k, v in given.items() if k != "blocks"}),)
+            return (ReconcileConfig(**{k: v for k, v in given.items() if k not in ("blocks", "replication_file")}),)
         if section == "review":
             return (ReviewConfig(**given),)
         return (GwasConfig(traits=self.factor_traits, **given),) if section == "gwas" else ()
 
     def _mtag_configs(self, given: dict[str, Any]) -> tuple[StepConfig, ...]:
         own = {k: v for k, v in given.items() if k not in ("traits", "intercepts", "max_fdr")}
+        own |= {name: given_matrix(own[name], self.mtag_traits, name) for name in ("sigma", "omega") if name in own}
         made = MtagConfig(traits=self.mtag_traits, panel=self.references.panel, **own)
         if self.mtag.max_fdr is None:
             return (made,)
@@ -280,7 +286,8 @@ def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]
     """Every key of the study that holds a path; of whatever else stands there validation will speak."""
     candidates: list[tuple[Any, str, Loc]] = [(data, "workspace", ("workspace",))]
     candidates += [(data.get("report"), key, ("report", key)) for key in ("out", "truth")]
-    candidates.append((data.get("reconcile"), "blocks", ("reconcile", "blocks")))
+    candidates += [(data.get("reconcile"), key, ("reconcile", key)) for key in ("blocks", "replication_file")]
+    candidates += [(data.get("mtag"), key, ("mtag", key)) for key in ("sigma", "omega")]
     candidates += [(data.get("references"), key, ("references", key)) for key in _REFERENCE_FILES]
     traits = data.get("traits")
     candidates += [(t, "file", ("traits", i, "file")) for i, t in enumerate(traits if isinstance(traits, list) else [])]
@@ -354,7 +361,8 @@ def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
 def _absent_files(study: Study) -> Iterator[Problem]:
     named: list[tuple[Loc, Any]] = [(("references", k), getattr(study.references, k, None)) for k in _REFERENCE_FILES]
     named.append((("report", "truth"), study.report.truth))
-    named.append((("reconcile", "blocks"), study.reconcile.blocks))
+    named += [(("reconcile", key), getattr(study.reconcile, key)) for key in ("blocks", "replication_file")]
+    named += [(("mtag", key), found) for key in ("sigma", "omega") if isinstance(found := getattr(study.mtag, key), str)]
     named += [(("traits", i, "file"), t.file) for i, t in enumerate(study.traits)]
     named += [(("models", name), m.model) for name, m in study.models.items() if not is_model_text(m.model)]
     for loc, path in named:

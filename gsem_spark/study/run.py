@@ -15,10 +15,12 @@ from gsem_spark.steps.gwas import GwasStep, Run
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep, ldsc_step, read_covstruct
-from gsem_spark.steps.mtag import MtagRun, MtagStep
+from gsem_spark.steps.mtag import MtagStep
 from gsem_spark.steps.mtag_fdr import FdrStep
+from gsem_spark.steps.mtag_run import MtagRun
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep, given_blocks
+from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep
+from gsem_spark.steps.reconcile_files import given_blocks, given_panel
 from gsem_spark.steps.review import ReviewRun, ReviewStep
 from gsem_spark.steps.step import Report, Step
 from gsem_spark.steps.user_fit import UserModelStep
@@ -181,7 +183,8 @@ class _Runner:
             return self._mtag_steps(configs)
         if section == "reconcile":
             runs = {"gwas_run": self._gwas_run().run_id, "mtag_run": self._mtag_step().plan(self.ws).run_id}
-            return [ReconcileStep(configs[0].model_copy(update=runs), blocks=given_blocks(self.study.reconcile.blocks))]
+            panel, blocks = given_panel(self.study.reconcile.replication_file), given_blocks(self.study.reconcile.blocks)
+            return [ReconcileStep(configs[0].model_copy(update=runs), panel, blocks)]
         if section == "review":
             update = {"gwas_run": self._gwas_run().run_id, "panel": self.study.references.panel}
             return [ReviewStep(configs[0].model_copy(update=update))]

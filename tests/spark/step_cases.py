@@ -417,7 +417,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _mtag(i, n_max=1.0, n_min=None),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _mtag(i)),
-        sizes={"gsem_spark.steps.mtag.WAVE_ROWS": 4_500},
+        sizes={"gsem_spark.steps.mtag_write.WAVE_ROWS": 4_500},
         figures=("snps", "omega_method", "traits", "weights", "filters"),
     ),
     "mtag_fdr": StepCase(

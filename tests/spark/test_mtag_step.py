@@ -10,9 +10,10 @@ from mtag_golden_data import TRAITS, mode, six, total_M
 from workspace_tools import commits, emptied
 
 import gsem_spark as gs
+from gsem_spark.catalog.workspace import StagedWrite
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import mtag as pure
-from gsem_spark.steps import mtag as step
+from gsem_spark.steps import mtag_write
 
 pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
 
@@ -150,7 +151,7 @@ def test_a_run_that_died_goes_on_with_the_chromosomes_that_are_missing(small, tm
     names, ws = TRAITS[:3], gs.Workspace.create(str(tmp_path / "ws"), "parquet", small.spark)
     for trait in names:
         put_trait(ws, trait, golden_rows(trait, small_table()))
-    monkeypatch.setattr(step, "WAVE_ROWS", 900)
+    monkeypatch.setattr(mtag_write, "WAVE_ROWS", 900)
     calls = []
 
     def dies(self, table, *rest, **more):
@@ -158,11 +159,11 @@ def test_a_run_that_died_goes_on_with_the_chromosomes_that_are_missing(small, tm
             calls.append(more)
             if len(calls) == 4:
                 raise KeyboardInterrupt
-        return replace(self, table, *rest, **more)
+        return commit(self, table, *rest, **more)
 
-    replace = gs.Workspace.replace_parts
+    commit = StagedWrite.commit
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(gs.Workspace, "replace_parts", dies)
+        patch.setattr(StagedWrite, "commit", dies)
         gs.mtag(ws, names, sigma=np.eye(3))
     written = {key[1] for key in ws.count("mtag_results")}
     again = gs.mtag(ws, names, sigma=np.eye(3))
@@ -172,6 +173,7 @@ def test_a_run_that_died_goes_on_with_the_chromosomes_that_are_missing(small, tm
     columns = ["trait", "snp", "mtag_z"]
     a, b = (r.results().select(*columns).toPandas().sort_values(columns[:2], ignore_index=True) for r in (again, straight))
     pd.testing.assert_frame_equal(a, b)
+    pd.testing.assert_frame_equal(again.summary, straight.summary, check_exact=True)
 
 
 EYE = ((1.0, 0.0), (0.0, 1.0))
