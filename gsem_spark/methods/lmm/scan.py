@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import exact as refits
 from gsem_spark.methods.lmm.checks import as_design, as_kinship, as_vector, dependent_columns, spans_constant
+from gsem_spark.methods.lmm.exact_kernel import OK
 from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
 from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, eigen_rotation, kinship_spectrum
 from gsem_spark.methods.lmm.statistics import NULL_OF, REFITTED, check_tests, statistic, tail
@@ -296,11 +297,11 @@ def _test_tile(plan: ScanPlan, tile: Tile) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     fits = {}
     if plan.exact is not None:
-        rotated, rest = refits.rotate_tile(plan.exact, tile)
+        rotated = refits.rotate_tile(plan.exact, tile)
         for kind in ("reml", "ml"):
             if any(t in REFITTED and NULL_OF[t] == kind for t in plan.tests):
-                fits[kind] = refits.fit_tile(plan.exact, rotated, rest, tile.size, kind == "reml")
-        alone = _without_covariates(plan.exact, rotated, rest, tile.size)
+                fits[kind] = refits.fit_tile(plan.exact, rotated, tile.size, kind == "reml")
+        alone = rotated.alone[: tile.size]
     sums = {}
     for kind, whitening in plan.whitenings.items():
         sums[kind] = whitening.sums(load_copy(tile) if len(plan.whitenings) > 1 else tile)
@@ -320,13 +321,6 @@ def _test_tile(plan: ScanPlan, tile: Tile) -> dict[str, dict[str, Any]]:
 def load_copy(tile: Tile) -> Tile:
     """The tile with rows of its own: a whitening uses up those it is given."""
     return Tile(tile.rows.copy(), tile.mean, tile.missing, tile.sumsq, tile.constant)
-
-
-def _without_covariates(null: refits.ExactNull, rotated: Floats, rest: Floats, size: int) -> Floats:
-    """Sum of squares of each variant beside the covariates, in the plain metric."""
-    basis = np.linalg.qr(null.W.T)[0]
-    inside = rotated @ basis
-    return np.asarray((rotated[:size] ** 2).sum(axis=1) + rest[:size] - (inside[:size] ** 2).sum(axis=1))
 
 
 def _fixed_columns(plan: ScanPlan, test: str, whitening: Whitening, xpx: Floats, xpy: Floats) -> dict[str, Any]:
@@ -349,7 +343,7 @@ def _exact_columns(plan: ScanPlan, test: str, fits: refits.ExactFits) -> dict[st
     df = plan.n - plan.c - 1
     stat = np.maximum(2.0 * (fits.loglik - null.loglik_ml), 0.0) if test == "lrt_ml" else (fits.beta / fits.se) ** 2
     p, neglog10p = tail(test, stat, 1, df)
-    status = np.where(fits.codes == refits.OK, "ok", "not_converged").astype(object)
+    status = np.where(fits.codes == OK, "ok", "not_converged").astype(object)
     return {"beta": fits.beta, "se": fits.se, "df": np.ones(len(stat), dtype=np.int64), "stat": stat, "p": p,
             "neglog10p": neglog10p, "status": status, "hsq": 1.0 / (1.0 + np.exp(-fits.log_ratio)), "loglik": fits.loglik}
 
