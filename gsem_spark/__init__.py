@@ -41,6 +41,9 @@ _PUBLIC = {
     "index_s": "gsem_spark.methods.sem.genetic_correlations",
     "sub_cov": "gsem_spark.methods.sem.genetic_correlations",
     "summary_gls": "gsem_spark.methods.sem.gls",
+    "gls_bands": "gsem_spark.methods.sem.gls",
+    "draw_bands": "gsem_spark.report.bands",
+    "split_analysis": "gsem_spark.methods.sem.split",
     "q_factor": "gsem_spark.methods.sem.heterogeneity",
     "q_trait": "gsem_spark.methods.sem.heterogeneity",
     "genetic_regression": "gsem_spark.methods.sem.genetic_regression",
@@ -79,11 +82,14 @@ if TYPE_CHECKING:
     from gsem_spark.methods.sem.genetic_correlations import rg_model as rg_model
     from gsem_spark.methods.sem.genetic_correlations import sub_cov as sub_cov
     from gsem_spark.methods.sem.genetic_regression import genetic_regression as genetic_regression
+    from gsem_spark.methods.sem.gls import gls_bands as gls_bands
     from gsem_spark.methods.sem.gls import summary_gls as summary_gls
     from gsem_spark.methods.sem.heterogeneity import q_factor as q_factor
     from gsem_spark.methods.sem.heterogeneity import q_trait as q_trait
     from gsem_spark.methods.sem.parallel import parallel_analysis as parallel_analysis
+    from gsem_spark.methods.sem.split import split_analysis as split_analysis
     from gsem_spark.methods.sem.write_model import write_model as write_model
+    from gsem_spark.report.bands import draw_bands as draw_bands
     from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
     from gsem_spark.steps.fit import common_factor as common_factor

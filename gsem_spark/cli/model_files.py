@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +14,11 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.steps.model_texts import is_model_text, read_model_file
 
 if TYPE_CHECKING:
-    from gsem_spark.methods.sem.esem import EsemFit
+    from gsem_spark.methods.sem.esem_fit import EsemFit
     from gsem_spark.methods.sem.fit import Fit
+    from gsem_spark.methods.sem.parallel import ParallelAnalysis
 
 _MATRICES: Final = ("S", "V", "I")
-_DIAGRAMS: Final = ("diagram.svg", "diagram.png", "diagram.dot")
 
 
 def model_text(given: str) -> tuple[str, Path | None]:
@@ -79,40 +80,37 @@ def structure_file(path: Path) -> CovStruct:
 def write_fit(fit: Fit, folder: Path) -> list[str]:
     """Write a fit's summary, tables, JSON and path diagram into a folder, made where it is not there; returns the files."""
     judged, found = fit.verdict, fit.diagnosis.frame()
-    indices = pd.DataFrame([(k, v, judged.get(k, "")) for k, v in fit.indices.items()], columns=["index", "value", "verdict"])
     record: dict[str, Any] = fit.to_dict() | {"verdict": judged, "diagnosis": found.to_dict(orient="records")}
-    names: list[str] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in {
-            "summary.txt": f"{fit.summary()}\n\nDiagnosis (fit: {judged['overall']}):\n{fit.diagnosis}\n",
-            "fit.json": json.dumps(record, indent=1, allow_nan=False) + "\n",
-        }.items():
-            (folder / name).write_text(text, encoding="utf-8")
-            names.append(name)
-        for name, table in {
-            "parameters.csv": fit.parameters, "indices.csv": indices, "diagnosis.csv": found,
-            "implied.csv": _named(fit.implied), "residual.csv": _named(fit.residual),
-            "residual_standardised.csv": _named(fit.residual_standardised),
-        }.items():
-            names += write_table(table, folder, name)
-        names += _diagrams(fit, folder)
-    except OSError as error:
-        raise StorageError(f"the files cannot be written: {error}", where=str(folder)) from error
-    return names
+    names = _texts(folder, {
+        "summary.txt": f"{fit.summary()}\n\nDiagnosis (fit: {judged['overall']}):\n{fit.diagnosis}\n",
+        "fit.json": _json(record),
+    })
+    for name, table in {
+        "parameters.csv": fit.parameters, "indices.csv": _indices(fit), "diagnosis.csv": found,
+        "implied.csv": _named(fit.implied), "residual.csv": _named(fit.residual),
+        "residual_standardised.csv": _named(fit.residual_standardised),
+    }.items():
+        names += write_table(table, folder, name)
+    return names + _diagrams(fit, folder)
 
 
 def write_esem(made: EsemFit, suggested: str, folder: Path) -> list[str]:
-    """Write an exploratory model's tables, and the confirmatory model that its loadings suggest."""
-    tables = {
-        "loadings": made.loadings, "loadings_se": made.loadings_se, "factor_correlations": made.correlations,
-        "factor_correlations_se": made.correlations_se,
-    }
-    names = [name for key, table in tables.items() for name in write_table(_named(table), folder, f"{key}.csv")]
-    if suggested:
-        (folder / "model.lav").write_text(suggested.rstrip("\n") + "\n", encoding="utf-8")
-        names.append("model.lav")
-    return names
+    """Write an exploratory model as :func:`write_fit` does, and the confirmatory model that its loadings suggest."""
+    texts = {"summary.txt": made.summary() + "\n", "esem.json": _json(made.to_dict())}
+    names = _texts(folder, texts | ({"model.lav": suggested.rstrip("\n") + "\n"} if suggested else {}))
+    for name, table in {
+        "loadings": _named(made.loadings), "loadings_se": _named(made.loadings_se),
+        "factor_correlations": _named(made.correlations), "factor_correlations_se": _named(made.correlations_se),
+        "parameters": made.parameters, "indices": _indices(made.fit),
+    }.items():
+        names += write_table(table, folder, f"{name}.csv")
+    return names + _diagrams(made, folder)
+
+
+def write_parallel(made: ParallelAnalysis, folder: Path) -> list[str]:
+    """Write a parallel analysis: its table and the scree plot."""
+    names = write_table(made.table(), folder, "parallel_analysis.csv")
+    return names + _drawn(made, folder, ("scree.svg", "scree.png"))
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[str]:
@@ -125,12 +123,38 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[str]:
     return [name]
 
 
-def _diagrams(fit: Fit, folder: Path) -> list[str]:
+def _texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"the files cannot be written: {error}", where=str(folder)) from error
+    return list(texts)
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def _diagrams(fit: Fit | EsemFit, folder: Path) -> list[str]:
     """Draw where there is an arrow to draw."""
     try:
-        return [fit.draw(folder / name).name for name in _DIAGRAMS]
-    except ModelError:  # a model of variances and covariances alone
+        return _drawn(fit, folder, ("diagram.svg", "diagram.png", "diagram.dot"))
+    except ModelError:  # a model of variances and covariances alone, or of small loadings
         return []
+
+
+def _drawn(made: Fit | EsemFit | ParallelAnalysis, folder: Path, names: Iterable[str]) -> list[str]:
+    try:
+        return [made.draw(folder / name).name for name in names]
+    except OSError as error:
+        raise StorageError(f"the picture cannot be written: {error}", where=str(folder)) from error
+
+
+def _indices(fit: Fit) -> pd.DataFrame:
+    judged = fit.verdict
+    return pd.DataFrame([(k, v, judged.get(k, "")) for k, v in fit.indices.items()], columns=["index", "value", "verdict"])
 
 
 def _named(matrix: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from gsem_spark.cli.model_files import (
     structure_file,
     write_esem,
     write_fit,
-    write_table,
+    write_parallel,
 )
 from gsem_spark.cli.options import TraitsOption, open_workspace, structure_of, trait_names
 from gsem_spark.errors import ConfigError, ConvergenceError, ModelError
@@ -93,13 +93,14 @@ def esem(
     rotation: Annotated[
         str, typer.Option("--rotation", help="geomin, quartimin, oblimin, bi_geomin … (an unknown name lists them all).")
     ] = "geomin",
-    estimation: EstimationOption = "DWLS",
+    estimation: Annotated[str, typer.Option("--estimation", help="DWLS, ML or WLS (weights: V's inverse).")] = "DWLS",
     cutoff: Annotated[float, typer.Option("--cutoff", help="Smallest loading that the suggested model keeps.")] = 0.3,
     save: FolderOption = None,
 ) -> None:
     """Explore: factors behind all traits, rotated, with standard errors, and a confirmatory model made from the loadings.
 
-    Reads covstructs, or files. Writes nothing but --out: loadings, correlations, and model.lav for gsem-spark fit.
+    Reads covstructs, or files. Writes nothing but --out: loadings, correlations, fit indices, JSON, path diagram, and model.lav
+    for gsem-spark fit.
 
     Example: [bold]gsem-spark esem my_study --factors 2 --out esem[/bold]
     """
@@ -131,7 +132,7 @@ def parallel_analysis(
 ) -> None:
     """Say how many factors the traits have: eigenvalues beside those that sampling error alone would give.
 
-    Reads covstructs, or files. Writes nothing but --out: the table as CSV.
+    Reads covstructs, or files. Writes nothing but --out: the table as CSV and the scree plot.
 
     Example: [bold]gsem-spark parallel-analysis my_study --draws 1000[/bold]
     """
@@ -141,7 +142,7 @@ def parallel_analysis(
     made = run(cov, draws, seed)
     out.print(made.summary(), markup=False, highlight=False, soft_wrap=True)
     if save is not None:
-        _say_written(write_table(made.table(), save, "parallel_analysis.csv"), save)
+        _say_written(write_parallel(made, save), save)
 
 
 def print_fit(fit: Fit) -> None:

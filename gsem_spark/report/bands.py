@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gsem_spark.report.figures import BLUE, GREY, INK, axes_in_inches, new_figure, styled
+from gsem_spark.methods.sem.gls import Gls, gls_bands
+from gsem_spark.report.figures import BLUE, GREY, INK, axes_in_inches, new_figure, styled, write_figure
 
 _WIDTH, _HEIGHT = 4.6, 3.4
 
@@ -39,3 +42,37 @@ def gls_bands_figure(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return figure
+
+
+def draw_bands(
+    y: ArrayLike, V: ArrayLike, x: ArrayLike, path: str | Path, *, quadratic: bool = False,
+    controls: ArrayLike | pd.DataFrame | None = None, width: float = 1.0, x_label: str = "Predictor",
+    y_label: str = "Genetic correlation",
+) -> Gls:
+    """Fit a line or a parabola to estimates and draw it with its band to a file, as GenomicSEM's ``summaryGLSbands`` does.
+
+    Parameters
+    ----------
+    y, V, x, quadratic, controls, width
+        As :func:`gsem_spark.methods.sem.gls.gls_bands`.
+    path
+        Where to, ``.svg`` or ``.png`` by its ending.
+    x_label, y_label
+        Names of the axes.
+
+    Returns
+    -------
+    Gls
+        The fit: ``.table()``, ``.chisq``.
+
+    Raises
+    ------
+    ConfigError
+        When sizes disagree, a number is not finite, or for another ending.
+    ModelError
+        When V is not positive definite or the predictors are collinear.
+    """
+    fit, band = gls_bands(y, V, x, quadratic=quadratic, controls=controls, width=width)
+    se = np.sqrt(np.diag(np.asarray(V, dtype=np.float64)))
+    write_figure(gls_bands_figure(x, y, se, band, x_label=x_label, y_label=y_label), path)
+    return fit

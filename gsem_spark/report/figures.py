@@ -11,12 +11,15 @@ import functools
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from gsem_spark.errors import ConfigError
 
 # Okabe & Ito's colours, told apart by colour-blind readers and in grey print.
 BLUE: Final = "#0072B2"
@@ -145,6 +148,24 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def write_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure to a file, ``.svg`` or ``.png`` by its ending, and return where it is.
+
+    Raises
+    ------
+    ConfigError
+        For another ending.
+    """
+    out = Path(path)
+    if out.suffix.lower() == ".svg":
+        out.write_text(to_svg(figure), encoding="utf-8")
+    elif out.suffix.lower() == ".png":
+        out.write_bytes(to_png(figure))
+    else:
+        raise ConfigError(f"a figure cannot be written as {out.name}", remedy="use the ending .svg or .png")
+    return out
 
 
 def svg_data_uri(svg: str) -> str:

@@ -21,7 +21,7 @@ from gsem_spark.errors import ConfigError, ModelError, StorageError
 from gsem_spark.methods.sem.path_layout import CHARACTER, layout
 from gsem_spark.methods.sem.path_shapes import Curve, Node
 from gsem_spark.methods.sem.paths import Diagram, diagram_of, dot_text
-from gsem_spark.report.figures import BLUE, GREY, INK, PAPER, VERMILION, axes_in_inches, new_figure, styled, to_png, to_svg
+from gsem_spark.report.figures import BLUE, GREY, INK, PAPER, VERMILION, axes_in_inches, new_figure, styled, write_figure
 
 Engine = Literal["auto", "own", "dot"]
 
@@ -106,10 +106,8 @@ def draw(
         out.write_text(dot_text(diagram), encoding="utf-8")
     elif program is not None and (engine == "dot" or (engine == "auto" and not diagram.latent)):
         out.write_bytes(_by_graphviz(program, dot_text(diagram), kind[1:]))
-    elif kind == ".svg":
-        out.write_text(to_svg(_painted(diagram)), encoding="utf-8")
     else:
-        out.write_bytes(to_png(_painted(diagram)))
+        write_figure(_painted(diagram), out)
     return out
 
 

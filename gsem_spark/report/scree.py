@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gsem_spark.report.figures import BLUE, GREY, INK, PAPER, axes_in_inches, new_figure, styled
+from gsem_spark.report.figures import BLUE, GREY, INK, PAPER, axes_in_inches, new_figure, styled, write_figure
 
 _WIDTH, _HEIGHT = 4.6, 3.2
 
@@ -42,3 +43,8 @@ def scree(table: pd.DataFrame, *, level: float = 0.95, kind: str = "components")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right")
     return figure
+
+
+def draw_scree(table: pd.DataFrame, path: str | Path, *, level: float = 0.95, kind: str = "components") -> Path:
+    """Write :func:`scree` to a file, ``.svg`` or ``.png`` by its ending."""
+    return write_figure(scree(table, level=level, kind=kind), path)

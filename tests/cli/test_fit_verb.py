@@ -184,6 +184,11 @@ def test_esem_prints_loadings_and_a_model_that_fit_takes(files, tmp_path):
     assert "Standardised loadings (SE):" in said
     loadings = pd.read_csv(tmp_path / "loadings.csv", index_col=0)
     assert list(loadings.index) == list(TRAITS)
+    indices = pd.read_csv(tmp_path / "indices.csv", index_col="index")["value"]
+    record = json.loads((tmp_path / "esem.json").read_text(encoding="utf-8"))
+    assert record["fit"]["indices"]["chisq"] == pytest.approx(indices["chisq"])
+    arrows = [x for x in (tmp_path / "diagram.dot").read_text(encoding="utf-8").splitlines() if '"F1" ->' in x or '"F2" ->' in x]
+    assert sum("-> " + f'"{t}"' in x for x in arrows for t in TRAITS) == 6  # loadings below .3 are left out
     status, said = fit(files, tmp_path / "model.lav")
     assert status == 0, said
     status, said = type_in("esem", "--covstruct", files / "cov.json", "--rotation", "varimaxx")
@@ -196,6 +201,7 @@ def test_parallel_analysis_says_how_many(files, tmp_path):
     assert status == 0, said
     assert "suggests 2 component(s)" in said
     assert pd.read_csv(tmp_path / "parallel_analysis.csv")["retained"].sum() == 2
+    assert (tmp_path / "scree.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_as_it_is_typed_no_spark_is_loaded(files):

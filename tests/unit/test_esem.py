@@ -124,6 +124,14 @@ def test_the_result_is_a_fit_that_can_be_stored_and_read():
     assert "Left" in text
 
 
+def test_a_solution_is_drawn_with_its_salient_loadings(tmp_path):
+    result = esem(structure())
+    few, all_ = (result.draw(tmp_path / f"{n}.dot", hide_below=n).read_text().count('color="#0072B2"') for n in (0.3, 0.0))
+    assert few == int((result.loadings.to_numpy() >= 0.3).sum()) == 7
+    assert all_ > few
+    assert result.draw(tmp_path / "a.svg").read_bytes() == result.fit.draw(tmp_path / "b.svg", hide_below=0.3).read_bytes()
+
+
 def test_eigenvalues_are_those_of_the_correlations():
     cov = structure()
     result = esem(cov)

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from gsem_spark.errors import ConfigError, ModelError, StorageError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.sem.gls import gls_bands
+from gsem_spark.methods.sem.parallel import parallel_analysis
 from gsem_spark.methods.sem.path_layout import _spread, layout
 from gsem_spark.methods.sem.path_shapes import bezier, label_size, loop_box
 from gsem_spark.methods.sem.paths import Arrow, diagram_of, dot_text
 from gsem_spark.report import path_diagram as drawing
-from gsem_spark.report.bands import gls_bands_figure
+from gsem_spark.report.bands import draw_bands, gls_bands_figure
 from gsem_spark.report.path_diagram import draw, path_diagram
 from gsem_spark.report.scree import scree
 
@@ -78,6 +81,14 @@ def test_nothing_covers_anything_and_all_is_on_the_sheet(name):
     for x, y, w, h in [*labels, *nodes, *loops]:
         assert w / 2 <= x <= sheet.width - w / 2 + 1e-9
         assert h / 2 <= y <= sheet.height - h / 2 + 1e-9
+
+
+def test_arcs_below_the_traits_pass_the_loops_of_those_between():
+    sheet = layout(diagram_of(pd.concat([confirmatory(cross=False), table([(TRAITS[0], "~~", TRAITS[8], 0.1, 0.02)])])))
+    long = next(c for c in sheet.curves if {c.arrow.source, c.arrow.target} == {TRAITS[0], TRAITS[8]})
+    for loop in (c for c in sheet.curves if c.arrow.kind == "variance" and c.arrow.source in TRAITS[1:8]):
+        x, y, width, height = loop_box(loop)
+        assert not any(abs(px - x) < width / 2 and abs(py - y) < height / 2 for px, py in bezier(long.points, 200))
 
 
 def test_three_factors_with_twelve_traits_fit_a_page_and_stand_over_their_traits():
@@ -157,6 +168,9 @@ def test_dot_text_names_every_variable_and_arrow_and_quotes_names():
     assert '"a \\"b\\"" -> "x-y" [label="0.50\\n(0.10)"' in text
     assert "style=dashed" in text
     assert '"z" -> "z"' in text
+    second = dot_text(diagram_of(SECOND))
+    assert '"F1" -> "F1" [label="0.60\\n(0.02)", dir=both, constraint=false, tailport=e' in second  # an arrow comes from above
+    assert '"P" -> "F1"' in second
     assert text == dot_text(diagram_of(frame))
     assert text.count("{") == text.count("}")
 
@@ -220,6 +234,17 @@ def test_scree_and_bands_draw_what_they_are_given():
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.1, 0.2])
 
 
+def test_scree_and_bands_as_files(tmp_path):
+    cov = CovStruct.from_matrices(np.full((4, 4), 0.6) + 0.4 * np.eye(4), np.eye(10) * 0.01, np.eye(4), list("abcd"))
+    assert parallel_analysis(cov, draws=50).draw(tmp_path / "scree.png").read_bytes().startswith(b"\x89PNG")
+    y, V, x = [0.1, 0.3, 0.4, 0.8], np.eye(4) * 0.01, [1.0, 2.0, 3.0, 4.0]
+    fit = draw_bands(y, V, x, tmp_path / "bands.svg", quadratic=True, x_label="Age")
+    np.testing.assert_array_equal(fit.beta, gls_bands(y, V, x, quadratic=True)[0].beta)
+    assert "<svg" in (tmp_path / "bands.svg").read_text()[:400]
+    with pytest.raises(ConfigError, match="ending"):
+        draw_bands(y, V, x, tmp_path / "bands.pdf")
+
+
 def test_a_fit_is_drawn_like_its_table(tmp_path):
     fit = SimpleNamespace(parameters=SECOND)
     assert draw(fit, tmp_path / "a.svg").read_bytes() == draw(SECOND, tmp_path / "b.svg").read_bytes()
@@ -230,5 +255,6 @@ def test_a_fit_is_drawn_like_its_table(tmp_path):
 def test_graphviz_understands_the_text(tmp_path, name):
     text = draw(ALL[name], tmp_path / "a.svg", engine="dot").read_text()
     diagram = diagram_of(ALL[name])
-    assert text.count('class="node"') == len(diagram.observed) + len(diagram.latent)
+    arcs = [a for a in diagram.arrows if a.kind == "covariance" and {a.source, a.target} <= set(diagram.observed)]
+    assert text.count('class="node"') == len(diagram.observed) + len(diagram.latent) + len(arcs)  # an arc's label is a node
     assert text.count('class="edge"') >= len(diagram.arrows)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -20,6 +19,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.estimate import Estimation
 from gsem_spark.methods.sem.indices import Verdict, residual_correlations, verdict
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.sem.painters import PATH_DIAGRAM, paint
 from gsem_spark.methods.sem.smooth import SmoothedMoments
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ PARAMETER_COLUMNS: Final = (
     "lhs", "op", "rhs", "label", "free", "est", "se", "z", "p", "neglog10p", "std_est", "std_se", "std_all",
     "std_all_se",
 )
-PAINTER: Final = "gsem_spark.report.path_diagram:draw"
-"""Who paints the diagrams, by name as an entry point: drawing lies above the mathematics, which runs without it."""
 _TEXT: Final = ("lhs", "op", "rhs", "label")
 _SECTIONS: Final = (
     ("=~", "Latent variables"), ("~", "Regressions"), ("~~", "Variances and covariances"), (":=", "Defined parameters"),
@@ -189,9 +187,7 @@ class Fit:
         ModelError
             When the model has no one-headed arrow.
         """
-        module, _, name = PAINTER.partition(":")
-        drawn: Path = getattr(import_module(module), name)(self, path, standardised=standardised, hide_below=hide_below)
-        return drawn
+        return paint(PATH_DIAGRAM, self, path, standardised=standardised, hide_below=hide_below)
 
     # --- text --------------------------------------------------------------------------------------------------------
     def summary(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from gsem_spark.errors import ConfigError
 from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
 from gsem_spark.methods.sem.extraction import eigenvalues
+from gsem_spark.methods.sem.painters import SCREE, paint
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +67,16 @@ class ParallelAnalysis:
             "null_quantile": self.null_quantile, "difference": self.observed - self.null_quantile,
             "retained": np.arange(self.observed.size) < self.factors,
         })
+
+    def draw(self, path: str | Path) -> Path:
+        """Draw the scree plot to a file, ``.svg`` or ``.png`` by its ending, and return where it is.
+
+        Raises
+        ------
+        ConfigError
+            For another ending.
+        """
+        return paint(SCREE, self.table(), path, level=self.level, kind=self.kind)
 
     def summary(self) -> str:
         """One sentence and the table as text."""

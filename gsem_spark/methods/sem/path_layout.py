@@ -198,7 +198,7 @@ def _arcs(arrows: Sequence[Arrow], nodes: Mapping[str, Node]) -> list[Curve]:
         taken = levels.setdefault((a.y, up), [])
         nested = 1 + max((level for left, right, level in taken if left < b.x - 0.01 and right > a.x + 0.01), default=0)
         taken.append((a.x, b.x, nested))
-        height = 0.30 + 0.34 * (nested - 1) + (0.46 if between else 0.0) + (0.0 if a.latent else 0.25)
+        height = 0.30 + 0.34 * (nested - 1) + (0.46 if between else 0.0) + (0.0 if a.latent else 0.45 if between else 0.25)
         out.append(_arc(arrow, nodes, up, height, nested))
     return out
 
@@ -226,7 +226,7 @@ def _arc(arrow: Arrow, nodes: Mapping[str, Node], up: float, height: float, nest
     top = first.y + up * (edge + height)
     # A cubic with both inner points at one height reaches three quarters of the way to it.
     inner = ends[0][1] + (top - ends[0][1]) / 0.75
-    steep = (0.18 if first.latent else 0.04) * span
+    steep = (0.18 if first.latent else -0.04) * span  # from a trait it dives past the loops of its neighbours
     points = (ends[0], np.array([ends[0][0] + steep, inner]), np.array([ends[1][0] - steep, inner]), ends[1])
     return Curve(arrow, tuple(pair(p) for p in points), (float(ends[0][0] + span / 2), float(top)))
 

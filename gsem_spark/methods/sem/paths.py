@@ -242,8 +242,25 @@ def dot_text(diagram: Diagram) -> str:
         lines.append(f"  {{ rank=same; {'; '.join(map(_quoted, names))}; }}")
         if row in (0, 1) and len(names) > 1:
             lines.append(f"  {' -> '.join(map(_quoted, names))} [style=invis, weight=2];")
-    lines += [f"  {_dot_edge(a, diagram)}" for a in diagram.arrows]
+    for arrow in diagram.arrows:
+        lines += [f"  {x}" for x in (_dot_arc(arrow) if _beneath(arrow, diagram) else [_dot_edge(arrow, diagram)])]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _beneath(arrow: Arrow, diagram: Diagram) -> bool:
+    """Whether an arrow is an arc between two traits with nothing but their loops beneath them."""
+    base = diagram.rows.get(0, ())
+    return arrow.kind == "covariance" and diagram.general is None and {arrow.source, arrow.target} <= set(base)
+
+
+def _dot_arc(arrow: Arrow) -> list[str]:
+    """An arc by way of its label below the traits: graphviz would lead it over them, through the loadings."""
+    label, text = _quoted(f"{arrow.source} \u2194 {arrow.target}"), "\\n".join(arrow.lines)
+    colour = ', fontcolor="#D55E00"' if arrow.negative else ""
+    return [
+        f'{label} [label="{text}", shape=plaintext, style="", fontsize=8.5, width=0, height=0, margin=0.03{colour}];',
+        *(f"{_quoted(end)} -> {label} [dir=back, tailport=s];" for end in (arrow.source, arrow.target)),
+    ]
 
 
 def _dot_edge(arrow: Arrow, diagram: Diagram) -> str:
@@ -267,7 +284,9 @@ def _dot_edge(arrow: Arrow, diagram: Diagram) -> str:
 def _free_side(name: str, diagram: Diagram) -> str:
     """The side of a node without loadings, where loops and arcs go; graphviz finds one itself where there is none."""
     if name in diagram.latent:
-        return "s" if name == diagram.general else "n"
+        row = next(names for names in diagram.rows.values() if name in names)
+        below_another = any(a.target == name and a.source not in row for a in diagram.directed)
+        return "s" if name == diagram.general else "e" if below_another else "n"
     return "s" if diagram.latent and diagram.general is None else ""
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.methods.sem.esem import EsemFit, esem
+from gsem_spark.methods.sem.esem import esem
+from gsem_spark.methods.sem.esem_fit import EsemFit
 from gsem_spark.methods.sem.estimate import Estimation
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.methods.sem.fitting import fit_model
