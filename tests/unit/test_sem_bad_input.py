@@ -7,6 +7,7 @@ import pytest
 from gsem_spark.errors import ConfigError, GsemError, ModelError
 from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
 from gsem_spark.methods.sem import user_model
+from gsem_spark.methods.sem.genetic_correlations import sub_cov
 from gsem_spark.methods.sem.named_matrices import structure_from_frames
 
 TRAITS = ["BMI", "WHR", "CAD", "T2D"]
@@ -36,6 +37,9 @@ def frames():
     ("BMI ~ WHR + WHR", r"the path BMI ~ WHR is given twice"),
     ("F =~ BMI + WHR + CAD\nF ~~ q*G", r"'G' is neither a trait"),
     ("BMI =~ WHR + CAD + T2D", r"factor 'BMI' has the name of a trait"),
+    ("F =~ 1*BMI + k*BMI + WHR + CAD\nk == 2", r"the constraint k == 2 cannot hold: k is fixed at 1"),
+    ("F =~ BMI + WHR + CAD\nk == 2", r"uses the label 'k', which no path has\s+Remedy: no path has a label; write k\*X"),
+    (17, r"a model is a text in lavaan syntax or a Model, not int"),
 ])
 def test_models_that_cannot_be(cov, text, says):
     with pytest.raises(ModelError, match=says) as caught:
@@ -63,6 +67,13 @@ def test_v_of_the_wrong_size():
         CovStruct.from_matrices(S, V[:9, :9], np.eye(4), TRAITS)
     with pytest.raises(ModelError, match="V is 6 by 6, but 4 traits have 10 elements of S"):
         structure_from_frames(frames()[0], V[:6, :6])
+
+
+def test_i_that_is_not_given_and_elements_that_are_traits(cov):
+    with pytest.raises(ModelError, match=r"I is a single number or nothing.*\s+Remedy: .*np.eye\(k\)"):
+        CovStruct.from_matrices(S, V, None, TRAITS)
+    with pytest.raises(ConfigError, match=r"'BMI' is no element of S\s+Remedy: .*cov.subset"):
+        sub_cov(cov, ["BMI", "WHR"])
 
 
 def test_v_in_another_order_is_put_right_by_its_names(cov):

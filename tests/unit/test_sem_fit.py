@@ -188,6 +188,14 @@ def test_json_that_is_no_fit_is_refused(text):
         Fit.from_json(text)
 
 
+def test_a_p_value_below_the_smallest_number_is_not_printed_as_zero():
+    fit = common_factor(structure(one_factor(), se=1e-3))
+    row = fit.parameters.iloc[0]
+    assert row["p"] == 0
+    mantissa, exponent = fit.summary().split("Latent variables:")[1].splitlines()[2].split()[6].split("e-")
+    assert int(exponent) - np.log10(float(mantissa)) == pytest.approx(row["neglog10p"], abs=0.05)
+
+
 def test_summary_shows_fit_and_parameters():
     text = common_factor(structure(one_factor())).summary()
     for part in ("Degrees of freedom", "CFI", "Latent variables:", "F1 =~ a", "Std.all", "Variances and covariances:"):

@@ -16,16 +16,28 @@ SYMMETRY_RTOL: Final = 1e-6
 """Asymmetry, relative to the largest element, that is taken for rounding and averaged away; more is an error."""
 
 
+REMEDIES: Final = {
+    "S": "give one row and column for each trait, in the order of the names",
+    "V": "give the sampling covariance of the lower triangle of S, column by column: k (k + 1) / 2 rows for k traits",
+    "I": "give the LDSC intercepts; np.eye(k) where there is no sample overlap, or V holds it already",
+}
+"""What a matrix of another size should have been."""
+
+
 def symmetric(matrix: ArrayLike, labels: Sequence[str], name: str) -> Floats:
     """Check one matrix and return it exactly symmetric and read-only; ``labels`` name its rows in messages."""
     a = np.array(matrix, dtype=np.float64)
     size = len(labels)
     if a.shape != (size, size):
-        raise ModelError(f"{name} is {' x '.join(map(str, a.shape))}, but must be {size} x {size} for these traits")
+        found = " x ".join(map(str, a.shape)) or "a single number or nothing"
+        raise ModelError(f"{name} is {found}, but must be {size} x {size} for these traits", remedy=REMEDIES.get(name, ""))
     if not np.isfinite(a).all():
         r, c = (int(i) for i in np.argwhere(~np.isfinite(a))[0])
         count = int((~np.isfinite(a)).sum())
-        raise ModelError(f"{name} has {count} elements that are not finite, the first at row {labels[r]}, column {labels[c]}")
+        raise ModelError(
+            f"{name} has {count} elements that are not finite, the first at row {labels[r]}, column {labels[c]}",
+            remedy="leave out the traits that cause them, or run LDSC on them again",
+        )
     gap = np.abs(a - a.T)
     if gap.max() > SYMMETRY_RTOL * max(float(np.abs(a).max()), np.finfo(float).tiny):
         r, c = (int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))

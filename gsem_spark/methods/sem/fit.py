@@ -227,8 +227,10 @@ class Fit:
             lines += ["", f"{title}:", f"  {'':<{2 * width}}{heads}"]
             for row in rows.itertuples():
                 path = f"{row.lhs:<{width - 4}} {row.op:<2} {row.rhs:<{width}}"
-                numbers = (row.est, row.se, row.z, row.p, row.std_est, row.std_se, row.std_all)
-                lines.append(f"  {path:<{2 * width}}" + "".join(_cell(x) for x in numbers))
+                cells = [_cell(x) for x in (row.est, row.se, row.z, row.p, row.std_est, row.std_se, row.std_all)]
+                if row.p == 0:  # below the smallest number, not zero
+                    cells[3] = f"{_tiny(row.neglog10p):>11}"
+                lines.append(f"  {path:<{2 * width}}" + "".join(cells))
         return lines
 
     def _message_lines(self) -> list[str]:
@@ -305,6 +307,15 @@ def _cell(value: Any) -> str:
     if math.isnan(value):
         return f"{'':>11}"
     return f"{value:>11.3e}" if value != 0 and abs(value) < 1e-3 else f"{value:>11.3f}"
+
+
+def _tiny(neglog10p: Any) -> str:
+    """A p-value as text from its logarithm."""
+    if math.isinf(neglog10p):
+        return "0"
+    power = f"e-{math.ceil(neglog10p)}"
+    digits = max(8 - len(power), 0)  # a space stays free in a column of 11
+    return f"{10.0 ** (math.ceil(neglog10p) - neglog10p):.{digits}f}{power}"
 
 
 def _without_nan(value: Any) -> Any:

@@ -183,6 +183,9 @@ def _place(element: int | tuple[str, str], labels: Sequence[frozenset[str]]) -> 
         if not 1 <= element <= len(labels):
             raise ConfigError(f"there is no element {element}; they are numbered 1 to {len(labels)}", remedy="see index_s(cov)")
         return int(element) - 1
+    if isinstance(element, str):
+        raise ConfigError(f"{element!r} is no element of S",
+                          remedy="give pairs of traits; for the S and V of some traits, cov.subset([...])")
     try:
         return labels.index(frozenset(element))
     except ValueError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from gsem_spark.errors import ModelError
 from gsem_spark.methods.sem import expressions as ex
@@ -12,6 +12,9 @@ from gsem_spark.methods.sem import expressions as ex
 if TYPE_CHECKING:
     from gsem_spark.methods.sem.model import Model
     from gsem_spark.methods.sem.model_parts import Path
+
+FIXED_TOLERANCE: Final = 1e-9
+"""A fixed value misses a constraint by rounding below this."""
 
 
 def check_path(path: Path, names: Sequence[str]) -> None:
@@ -67,16 +70,32 @@ def check_labels(model: Model) -> None:
         raise ModelError(f"the name {twice!r} is defined twice", remedy="give the defined parameter another name")
     uses = [(c.text, set(ex.names_in(c.slack))) for c in model.constraints]
     uses += [(d.text, definitions[d.name]) for d in model.defined]
-    known = sorted({*model.label_index, *fixed, *definitions})
+    known = {*model.label_index, *fixed, *definitions}
     for text, used in uses:
-        for name in sorted(used - set(known)):
-            raise ModelError(f"{text} uses the label {name!r}, which no path has", remedy=nearest(name, known))
+        for name in sorted(used - known):
+            others = sorted(known - {text.split(":=")[0].strip()})
+            raise ModelError(f"{text} uses the label {name!r}, which no path has",
+                             remedy=nearest(name, others) if others else f"no path has a label; write {name}*X where X stands")
+    _check_fixed(model, fixed)
     done: set[str] = set()
     while len(done) < len(definitions):
         ready = {n for n, needs in definitions.items() if n not in done and not (needs & definitions.keys()) - done}
         if not ready:
             raise ModelError(f"{', '.join(sorted(definitions.keys() - done))} are defined by each other in a circle")
         done |= ready
+
+
+def _check_fixed(model: Model, fixed: Mapping[str, float]) -> None:
+    """Refuse constraints on fixed values alone that these do not meet."""
+    for constraint in model.constraints:
+        used = ex.names_in(constraint.slack)
+        if not used or not set(used) <= fixed.keys():
+            continue
+        slack = ex.evaluate(constraint.slack, fixed)
+        if not (abs(slack) <= FIXED_TOLERANCE if constraint.is_equality else slack >= -FIXED_TOLERANCE):
+            values = ", ".join(f"{name} is fixed at {fixed[name]:g}" for name in sorted(set(used)))
+            raise ModelError(f"the constraint {constraint.text} cannot hold: {values}",
+                             remedy="free the path (NA*), or drop one of the two")
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -108,7 +108,8 @@ def _alternating_projections(given: Floats) -> tuple[Floats, int, bool]:
         values, vectors = np.linalg.eigh(corrected)
         kept = values > EIGEN_RTOL * values[-1]
         if not kept.any() or values[-1] <= 0:
-            raise ModelError("the matrix has no positive eigenvalue; there is no positive definite matrix near it")
+            raise ModelError("the matrix has no positive eigenvalue; there is no positive definite matrix near it",
+                             remedy="S and V must have positive diagonals: leave out traits without heritability, check V's sign")
         projected = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
         correction = projected - corrected
         change = _infinity_norm(projected - current) / _infinity_norm(current)

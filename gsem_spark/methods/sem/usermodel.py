@@ -67,6 +67,9 @@ def user_model(
             "the off-diagonal of V, and an S put together from genetic correlations gives standard errors that are far too small",
             remedy="run ldsc(), or CovStruct.from_matrices(S, V, I, traits) with the V that belongs to S",
         )
+    if not isinstance(model, str | Model):
+        raise ModelError(f"a model is a text in lavaan syntax or a Model, not {type(model).__name__}",
+                         remedy='e.g. "F1 =~ A + B + C"')
     parsed = ParsedModel(model, ()) if isinstance(model, Model) else _parsed(model, std_lv, cov.traits)
     chosen = with_bounded_residuals(parsed.model) if bound_residuals else parsed.model
     return fit_model(cov, chosen, estimation, notes=parsed.notes)
