@@ -128,7 +128,7 @@ def test_constraints_that_cannot_be_met_are_refused(cov, text):
 
 def test_a_constraint_on_a_fixed_value_is_weighed_too(cov):
     assert user_model(cov, "F =~ k*a + b + c\nk > .5").converged
-    with pytest.raises(ModelError, match="k > 1.5 cannot hold: k is fixed at 1"):
+    with pytest.raises(ModelError, match=r"k > 1\.5 cannot hold: k is fixed at 1"):
         user_model(cov, "F =~ k*a + b + c\nk > 1.5")
 
 
