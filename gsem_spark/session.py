@@ -66,6 +66,8 @@ def start_session(
     else:
         settings = {**settings, **(_delta_settings(settings) if delta else {})}
         settings = {**settings, **_class_archive(settings)}
+        if settings.get("spark.master", "local").startswith("local"):
+            os.environ.setdefault(*_LOOPBACK)
     _prepare_environment()
     builder = session_class.builder.appName(app_name)
     for key, value in settings.items():
@@ -146,6 +148,8 @@ def delta_jars(*, refresh: bool = False) -> list[Path]:
     return sorted(cache.glob("io.delta_*.jar"))
 
 
+_LOOPBACK: Final = ("SPARK_LOCAL_IP", "127.0.0.1")
+"""Where one machine is the cluster, Spark need not look up its name, which fails on hosts and in containers that have none."""
 _PARQUET_REMEDY: Final = (
     "connect once so that the jars can be fetched, or point GSEM_SPARK_JARS at a folder that holds the io.delta jars, "
     "or do without Delta: make the workspace with format parquet (`--format parquet`)"
@@ -223,6 +227,7 @@ def _resolve_delta_jars(scratch: Path) -> list[Path]:
         "print('JARS', s.sparkContext._conf.get('spark.submit.pyFiles', '')); s.stop()"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_SUBMIT")}
+    environment.setdefault(*_LOOPBACK)
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -234,7 +239,10 @@ def _resolve_delta_jars(scratch: Path) -> list[Path]:
     )
     line = next((text for text in done.stdout.splitlines() if text.startswith("JARS ")), None)
     if line is None:
-        reason = next((t.strip() for t in done.stderr.splitlines() if "not found" in t or "Exception" in t), "unknown reason")
+        said = [t.strip() for t in done.stderr.splitlines() if t.strip()] or ["unknown reason"]
+        told = [t for t in said if "not found" in t or "Exception" in t]
+        causes = [t for t in told if t.startswith("Caused by")]  # the last one is what everything else follows from
+        reason = causes[-1] if causes else told[0] if told else said[-1]
         raise StorageError(f"the Delta jars could not be resolved ({reason[:200]})", remedy=_PARQUET_REMEDY)
     return [Path(jar) for jar in line[5:].split(",") if Path(jar).name.startswith("io.delta_")]
 
