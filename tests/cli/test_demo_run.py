@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # continuous integration runs the demo itself, as the README has it
 ROOT = Path(__file__).parents[2]
 
 

@@ -114,6 +114,7 @@ def test_the_same_run_again_does_nothing(filled):
     assert versions == {t: filled.version(t) for t in versions}
 
 
+@pytest.mark.slow  # the contract suite's case of the step, on more rows
 def test_partitions_and_row_order_leave_no_trace(filled, spark, tmp_path, data):
     from gsem_spark.catalog.workspace import Workspace
 
