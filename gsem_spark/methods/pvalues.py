@@ -87,3 +87,14 @@ def z_from_neglog10p(neglog10p: ArrayLike) -> Floats:
     with np.errstate(invalid="ignore"):
         log_half_p = np.where(x >= 0, -x * LN10 - np.log(2.0), np.nan)
     return np.where(x == 0, 0.0, -special.ndtri_exp(log_half_p))
+
+
+def scientific(neglog10p: float, digits: int = 1) -> str:
+    """A p-value as text such as ``3.9e-378`` from its -log10, also where it is too small for a float64."""
+    if not np.isfinite(neglog10p):
+        return "0" if neglog10p > 0 else "nan"
+    exponent = int(np.ceil(neglog10p))
+    mantissa = f"{10.0 ** (exponent - neglog10p):.{digits}f}"
+    if float(mantissa) >= 10.0:
+        mantissa, exponent = f"{1.0:.{digits}f}", exponent - 1
+    return f"{mantissa}e-{exponent:02d}"

@@ -248,6 +248,19 @@ def test_a_structure_that_is_not_one_factor_is_said_to_be_so():
     assert "Two exploratory factors give" in found.text
 
 
+def test_one_factor_over_three_is_said_to_be_none_with_as_many_as_there_are():
+    x = np.kron(np.eye(3), [[0.7], [0.6], [0.65], [0.55]])
+    S = x @ (0.2 + 0.8 * np.eye(3)) @ x.T
+    np.fill_diagonal(S, 1.0)
+    names = tuple("abcdefghijkl")
+    fit = user_model(structure(S, names), "F =~ " + " + ".join(names))
+    (found,) = fit.diagnosis.of("not_one_factor")
+    assert found.severity == "warning"
+    assert "Three exploratory factors give F1: " in found.text
+    assert "(CFI 1.000, RMSEA 0.000)" in found.text
+    assert "p = 0" not in str(fit.diagnosis)
+
+
 def test_modification_indices_are_named_with_their_numbers(misfit):
     found = misfit.diagnosis.of("modification")
     assert 1 <= len(found) <= 5

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gsem_spark.errors import ConfigError, DataError, ModelError
+from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.methods.sem import Fit, Model, common_factor, factor_model, fit_model
+from gsem_spark.methods.sem import Fit, Model, common_factor, factor_model, fit_model, user_model
 from gsem_spark.methods.sem import Path as Arrow
 from gsem_spark.methods.sem.estimate import LeastSquares, minimise, minimise_from
 from gsem_spark.methods.sem.fit import PARAMETER_COLUMNS
@@ -194,6 +195,19 @@ def test_a_p_value_below_the_smallest_number_is_not_printed_as_zero():
     assert row["p"] == 0
     mantissa, exponent = fit.summary().split("Latent variables:")[1].splitlines()[2].split()[6].split("e-")
     assert int(exponent) - np.log10(float(mantissa)) == pytest.approx(row["neglog10p"], abs=0.05)
+
+
+@pytest.mark.parametrize(("neglog10p", "text"), [
+    (377.104, "7.87e-378"), (2.0, "1.00e-02"), (1.9999, "1.00e-02"), (4.6990, "2.00e-05"), (0.0, "1.00e-00"), (np.inf, "0"),
+])  # fmt: skip
+def test_p_values_from_their_logarithm(neglog10p, text):
+    assert pvalues.scientific(neglog10p, 2) == text
+
+
+def test_numbers_in_a_model_are_printed_as_they_were_written():
+    fit = user_model(structure(one_factor()), "F =~ NA*a + u*b + 0.1*c + d\nF ~~ 1*F\nu < 0.3")
+    assert any("the constraint u <= 0.3 holds" in m or "the constraint u < 0.3 holds" in m for m in fit.messages)
+    assert "F =~ 0.1*c" in fit.model.syntax
 
 
 def test_summary_shows_fit_and_parameters():

@@ -144,9 +144,9 @@ def _without(statements: Statements, predictor: str) -> str:
 
 
 def _modified(name: str, modifier: Modifier) -> str:
-    factors = [f"{modifier.fixed:.17g}"] if modifier.fixed is not None else ["NA"] if modifier.free else []
+    factors = [ex.number_text(modifier.fixed)] if modifier.fixed is not None else ["NA"] if modifier.free else []
     factors += [f'"{modifier.label}"'] if modifier.label else []
-    factors += [f"start({modifier.start:.17g})"] if modifier.start is not None else []
+    factors += [f"start({ex.number_text(modifier.start)})"] if modifier.start is not None else []
     return " + ".join(f"{f}*`{name}`" for f in factors) or f"`{name}`"
 
 

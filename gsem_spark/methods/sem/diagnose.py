@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import GsemError
+from gsem_spark.methods import pvalues
+from gsem_spark.methods.sem.extraction import largest_factor_number
 from gsem_spark.methods.sem.findings import Diagnosis, Finding, Severity
 from gsem_spark.methods.sem.fit import Fit, Source
 from gsem_spark.methods.sem.inference import MIN_INDICATORS
@@ -263,8 +265,9 @@ def _misfit(fit: Fit) -> list[Finding]:
     residual = fit.residual_standardised.to_numpy().copy()
     worst = np.unravel_index(int(np.argmax(np.abs(np.tril(residual, -1)))), residual.shape)
     a, b = (fit.model.observed[int(n)] for n in worst)
+    p = f"{i['p']:.2g}" if i["p"] != 0 else pvalues.scientific(i["neglog10p"])
     text = (
-        f"The fit is {overall}: chi-square {i['chisq']:.1f} with {i['df']:.0f} df (p = {i['p']:.2g}), CFI {i['cfi']:.3f}, TLI "
+        f"The fit is {overall}: chi-square {i['chisq']:.1f} with {i['df']:.0f} df (p = {p}), CFI {i['cfi']:.3f}, TLI "
         f"{i['tli']:.3f}, RMSEA {i['rmsea']:.3f} ({i['rmsea_low']:.3f} to {i['rmsea_high']:.3f}), SRMR {i['srmr']:.3f}; the "
         f"largest residual correlation is {residual[worst]:.3f}, of {b} and {a}."
     )
@@ -273,18 +276,20 @@ def _misfit(fit: Fit) -> list[Finding]:
 
 
 def _not_one_factor(fit: Fit, source: Source) -> list[Finding]:
-    """A single factor that only some traits load on, with bad fit: say so, with the two-factor answer beside it."""
+    """A single factor with bad fit: say so, with the exploratory answer beside it; worse where only some traits load on it."""
     i, loadings = fit.indices, fit.parameters[fit.parameters["op"] == "=~"]
     if len(fit.model.latent) != 1 or not (i["cfi"] < CFI_ACCEPTABLE and i["rmsea"] > RMSEA_ACCEPTABLE):
         return []
     sizes = loadings.set_index("rhs")["std_all"].abs()
     weak, strong = sizes[sizes < LOADING_WEAK], sizes[sizes > LOADING_STRONG]
-    if weak.empty or strong.empty:
+    apart = not (weak.empty or strong.empty)
+    split = f"{_listed(strong)} load above {LOADING_STRONG:g} and {_listed(weak)} below {LOADING_WEAK:g}, "
+    answer = _exploratory(source)
+    if not (apart or answer):
         return []
     return [Finding(
-        "not_one_factor", "problem", fit.model.latent[0],
-        f"The traits are not one factor: {_listed(strong)} load above {LOADING_STRONG:g} and {_listed(weak)} below "
-        f"{LOADING_WEAK:g}, CFI is {i['cfi']:.3f} and RMSEA {i['rmsea']:.3f}.{_exploratory(source)}",
+        "not_one_factor", "problem" if apart else "warning", fit.model.latent[0],
+        f"The traits are not one factor: {split if apart else ''}CFI is {i['cfi']:.3f} and RMSEA {i['rmsea']:.3f}.{answer}",
         "model the factors apart, after exploratory work on other chromosomes", {"cfi": i["cfi"], "rmsea": i["rmsea"]},
     )]
 
@@ -294,13 +299,15 @@ def _listed(sizes: pd.Series) -> str:
 
 
 def _exploratory(source: Source) -> str:
-    """The two-factor exploratory loadings in words; empty where that model cannot be fitted to these traits."""
+    """The loadings of two exploratory factors, or as many as parallel analysis finds, in words; empty where there is no fit."""
     from gsem_spark.methods.sem.esem import esem
+    from gsem_spark.methods.sem.parallel import parallel_analysis
 
     if source.cov.k < 5:
         return ""
     try:
-        answer = esem(source.cov, factors=2)
+        number = min(max(parallel_analysis(source.cov).factors, 2), largest_factor_number(source.cov.k))
+        answer = esem(source.cov, factors=number)
     except GsemError:
         return ""
     if not answer.fit.converged:
@@ -309,8 +316,8 @@ def _exploratory(source: Source) -> str:
     for factor in answer.loadings.columns:
         column = answer.loadings[factor]
         parts.append(f"{factor}: " + ", ".join(f"{t} {x:.2f}" for t, x in column.items() if abs(x) >= LOADING_WEAK))
-    i = answer.fit.indices
-    return f" Two exploratory factors give {'; '.join(parts)} (CFI {i['cfi']:.3f}, RMSEA {i['rmsea']:.3f})."
+    i, words = answer.fit.indices, {2: "Two", 3: "Three", 4: "Four"}.get(number, str(number))
+    return f" {words} exploratory factors give {'; '.join(parts)} (CFI {i['cfi']:.3f}, RMSEA {i['rmsea']:.3f})."
 
 
 def _modifications(fit: Fit) -> list[Finding]:
@@ -322,7 +329,7 @@ def _modifications(fit: Fit) -> list[Finding]:
     return [Finding(
         "modification", "note", f"{row['lhs']} {row['op']} {row['rhs']}",
         f"The {row['kind']} {row['lhs']} {row['op']} {row['rhs']} is missed: modification index {row['mi']:.1f} "
-        f"(p = {row['p']:.1e}, one of {len(table)} tested), expected value {row['epc']:.3g} (SE {row['epc_se']:.2g}; "
-        f"standardised {row['std_epc']:.2f}).",
+        f"(p = {pvalues.scientific(row['neglog10p'])}, one of {len(table)} tested), expected value {row['epc']:.3g} "
+        f"(SE {row['epc_se']:.2g}; standardised {row['std_epc']:.2f}).",
         "free it if it makes sense, and confirm it on other data", {"mi": float(row['mi']), "epc": float(row['epc'])},
     ) for row in named.to_dict("records")]

@@ -204,10 +204,15 @@ def to_text(expression: Expression) -> str:
     return _text(expression)[0]
 
 
+def number_text(value: float) -> str:
+    """The shortest text that reads back as this number: ``0.3``, ``2``, ``1e-05``."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def _text(expression: Expression) -> tuple[str, int]:
     """Text and the precedence of its outermost operator."""
     if isinstance(expression, Number):
-        return f"{expression.value:.17g}", 5 if expression.value >= 0 else _NEGATION
+        return number_text(expression.value), 5 if expression.value >= 0 else _NEGATION
     if isinstance(expression, Name):
         return expression.name, 5
     if isinstance(expression, Call):

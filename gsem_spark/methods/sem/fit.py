@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
+from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.estimate import Estimation
 from gsem_spark.methods.sem.indices import Verdict, residual_correlations, verdict
@@ -206,7 +207,7 @@ class Fit:
         rows = [
             ("Chi-square", f"{i['chisq']:.3f}", ""),
             ("Degrees of freedom", f"{i['df']:.0f}", ""),
-            ("P-value", f"{i['p']:.4g}", ""),
+            ("P-value", f"{i['p']:.4g}" if i["p"] != 0 else pvalues.scientific(i["neglog10p"], 3), ""),
             ("AIC", f"{i['aic']:.3f}", ""),
             ("CFI", f"{i['cfi']:.4f}", judged["cfi"]),
             ("TLI", f"{i['tli']:.4f}", judged["tli"]),
@@ -229,7 +230,7 @@ class Fit:
                 path = f"{row.lhs:<{width - 4}} {row.op:<2} {row.rhs:<{width}}"
                 cells = [_cell(x) for x in (row.est, row.se, row.z, row.p, row.std_est, row.std_se, row.std_all)]
                 if row.p == 0:  # below the smallest number, not zero
-                    cells[3] = f"{_tiny(row.neglog10p):>11}"
+                    cells[3] = f"{pvalues.scientific(row.neglog10p, 3 if row.neglog10p < 1000 else 1):>11}"
                 lines.append(f"  {path:<{2 * width}}" + "".join(cells))
         return lines
 
@@ -307,15 +308,6 @@ def _cell(value: Any) -> str:
     if math.isnan(value):
         return f"{'':>11}"
     return f"{value:>11.3e}" if value != 0 and abs(value) < 1e-3 else f"{value:>11.3f}"
-
-
-def _tiny(neglog10p: Any) -> str:
-    """A p-value as text from its logarithm."""
-    if math.isinf(neglog10p):
-        return "0"
-    power = f"e-{math.ceil(neglog10p)}"
-    digits = max(8 - len(power), 0)  # a space stays free in a column of 11
-    return f"{10.0 ** (math.ceil(neglog10p) - neglog10p):.{digits}f}{power}"
 
 
 def _without_nan(value: Any) -> Any:

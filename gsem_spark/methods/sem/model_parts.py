@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gsem_spark.methods.sem.expressions import number_text
+
 Operator = Literal["=~", "~", "~~"]
 
 
@@ -42,7 +44,7 @@ class Path:
     @property
     def syntax(self) -> str:
         """The path as a line of lavaan syntax."""
-        modifier = f"{self.fixed:.17g}*" if self.fixed is not None else f"{self.label}*" if self.label else ""
+        modifier = f"{number_text(self.fixed)}*" if self.fixed is not None else f"{self.label}*" if self.label else ""
         if self.op == "=~" and not modifier:
             modifier = "NA*"
         term = f"{modifier}{self.rhs}"
