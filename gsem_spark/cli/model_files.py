@@ -11,6 +11,8 @@ import pandas as pd
 
 from gsem_spark.errors import ConfigError, DataError, ModelError, StorageError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.ldsc.covstruct_files import read_matrix
+from gsem_spark.methods.sem.named_matrices import structure_from_frames
 from gsem_spark.steps.model_texts import is_model_text, read_model_file
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from gsem_spark.methods.sem.fit import Fit
     from gsem_spark.methods.sem.parallel import ParallelAnalysis
 
-_MATRICES: Final = ("S", "V", "I")
+NO_INTERCEPTS: Final = "I.csv is not there: LDSC intercepts of 1 and 0 are taken, which models without SNPs do not need"
 
 
 def model_text(given: str) -> tuple[str, Path | None]:
@@ -46,7 +48,9 @@ def looks_like_a_file(covstruct: str) -> bool:
 
 
 def structure_file(path: Path) -> CovStruct:
-    """Read a covariance structure from a folder of CSVs (ours, or S, V and I as GenomicSEM's are written), JSON or NPZ.
+    """Read a covariance structure from a folder of CSVs (ours, or S, V and I as R writes GenomicSEM's or HDL's), JSON or NPZ.
+
+    A V whose columns are named ``a~~b`` is put into the order of S; without I.csv, intercepts of 1 and 0 are taken.
 
     Raises
     ------
@@ -59,13 +63,7 @@ def structure_file(path: Path) -> CovStruct:
     if path.is_dir():
         if (path / "meta.json").is_file():
             return CovStruct.from_csv(path)
-        missing = [name for name in _MATRICES if not (path / f"{name}.csv").is_file()]
-        if missing:
-            raise DataError(
-                f"the folder has no {', '.join(f'{m}.csv' for m in missing)}", where=str(path),
-                remedy="it must hold what `gsem-spark ldsc --out` writes, or S.csv, V.csv and I.csv of GenomicSEM's ldsc",
-            )
-        return CovStruct.from_genomicsem_csv(*(path / f"{name}.csv" for name in _MATRICES))
+        return _matrix_folder(path)
     if path.suffix == ".npz":
         return CovStruct.from_npz(path)
     if path.suffix == ".json":
@@ -74,6 +72,24 @@ def structure_file(path: Path) -> CovStruct:
         f"{path.name} is neither a .json nor an .npz file", where="--covstruct",
         remedy="a covariance structure is a folder with S.csv, V.csv and I.csv, or a file of CovStruct.to_json or to_npz",
     )
+
+
+def _matrix_folder(folder: Path) -> CovStruct:
+    missing = [name for name in ("S", "V") if not (folder / f"{name}.csv").is_file()]
+    if missing:
+        raise DataError(
+            f"the folder has no {', '.join(f'{m}.csv' for m in missing)}", where=str(folder),
+            remedy="it must hold what `gsem-spark ldsc --out` writes, or S.csv, V.csv and I.csv of GenomicSEM's ldsc",
+        )
+    S, traits = read_matrix(folder / "S.csv")
+    V, elements = read_matrix(folder / "V.csv")
+    if traits is None:
+        raise DataError("the file has no header with trait names", where=str(folder / "S.csv"))
+    known = (folder / "I.csv").is_file()
+    cov = structure_from_frames(
+        pd.DataFrame(S, columns=traits), pd.DataFrame(V, columns=elements), read_matrix(folder / "I.csv")[0] if known else None
+    )
+    return cov if known else cov.with_notices([NO_INTERCEPTS])
 
 
 # --- what comes out ------------------------------------------------------------------------------------------------------------

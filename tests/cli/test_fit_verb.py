@@ -65,6 +65,24 @@ def test_structure_from_every_kind_of_file(files, covstruct):
     assert "Diagnosis (fit: good):" in said
 
 
+def test_s_and_v_alone_in_another_order_give_the_same_fit(files, cov, tmp_path):
+    """A folder as HDL users have it: no I, and V's named rows turned about."""
+    folder = tmp_path / "hdl"
+    folder.mkdir()
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(21, 60))
+    V = root @ root.T * 1e-6
+    elements = [f"{a} {b}" for i, a in enumerate(TRAITS) for b in TRAITS[i:]]
+    pd.DataFrame(cov.S, columns=TRAITS).to_csv(folder / "S.csv", index=False)
+    order = rng.permutation(21)
+    pd.DataFrame(V[np.ix_(order, order)], columns=[elements[i] for i in order]).to_csv(folder / "V.csv", index=False)
+    out = tmp_path / "out"
+    status, said = type_in("fit", "--covstruct", folder, "--model", files / "two.lav", "--out", out)
+    assert status == 0, said
+    expected = user_model(CovStruct.from_matrices(cov.S, V, np.eye(6), TRAITS), TWO).parameters
+    np.testing.assert_allclose(pd.read_csv(out / "parameters.csv")["se"], expected["se"], rtol=1e-9)
+
+
 def test_what_is_written_is_what_the_library_gives(files, cov, tmp_path):
     out = tmp_path / "new" / "folder"
     status, said = fit(files, files / "two.lav", "--std-lv", "--estimation", "ML", "--out", out)
@@ -148,7 +166,7 @@ def test_structures_that_cannot_be_are_refused_in_words(cov, tmp_path, changes, 
 @pytest.mark.parametrize(("covstruct", "exit_code", "says"), [
     ("none.json", 4, "there is no such file or folder"),
     ("two.lav", 4, "neither a .json nor an .npz file"),
-    (".", 4, "the folder has no S.csv, V.csv, I.csv"),
+    (".", 4, "the folder has no S.csv, V.csv"),
 ])  # fmt: skip
 def test_files_that_hold_no_structure(files, covstruct, exit_code, says):
     status, said = fit(files, files / "two.lav", covstruct=covstruct)

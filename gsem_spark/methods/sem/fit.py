@@ -230,7 +230,8 @@ class Fit:
                 path = f"{row.lhs:<{width - 4}} {row.op:<2} {row.rhs:<{width}}"
                 cells = [_cell(x) for x in (row.est, row.se, row.z, row.p, row.std_est, row.std_se, row.std_all)]
                 if row.p == 0:  # below the smallest number, not zero
-                    cells[3] = f"{pvalues.scientific(row.neglog10p, 3 if row.neglog10p < 1000 else 1):>11}"
+                    strength: Any = row.neglog10p
+                    cells[3] = f"{pvalues.scientific(strength, 3 if strength < 1000 else 1):>11}"
                 lines.append(f"  {path:<{2 * width}}" + "".join(cells))
         return lines
 
