@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
+from gsem_spark.methods.clumping import leads_by_distance
 from gsem_spark.thresholds import CLUMP_WINDOW_BP, GENOME_WIDE_P, Q_SNP_ALPHA
 
 SIGNALS: Final = {"factor": ("p", "neglog10p"), "q_snp": ("q_snp_p", "q_snp_neglog10p")}
@@ -101,29 +101,12 @@ def _clump(hits: pd.DataFrame, strength: str, window_bp: int) -> pd.DataFrame:
     """Lead SNPs of ``hits`` with the extent and size of their loci."""
     order = [strength, "chr", "bp", "snp"]
     ranked = hits.sort_values(order, ascending=[False, True, True, True], kind="stable", ignore_index=True)
-    chromosome = ranked["chr"].to_numpy(dtype=np.int64)
     bp = ranked["bp"].to_numpy(dtype=np.float64, na_value=np.nan)
-    leads, starts, ends, sizes = [], [], [], []
-    for code in np.unique(chromosome):
-        rows = np.flatnonzero(chromosome == code)
-        owner = _owners(bp[rows], window_bp)
-        for lead in np.unique(owner).tolist():
-            members = bp[rows[owner == lead]]
-            leads.append(rows[lead])
-            starts.append(members.min())
-            ends.append(members.max())
-            sizes.append(members.size)
-    return ranked.iloc[leads].assign(start=starts, end=ends, n_snps=sizes)
-
-
-def _owners(bp: NDArray[np.float64], window_bp: int) -> NDArray[np.int64]:
-    """For positions ranked by strength, the rank of the SNP that each belongs to."""
-    owner = np.full(bp.size, -1, dtype=np.int64)
-    for rank in range(bp.size):
-        if owner[rank] < 0:
-            owner[(owner < 0) & (np.abs(bp - bp[rank]) <= window_bp)] = rank
-            owner[rank] = rank
-    return owner
+    lead = leads_by_distance(ranked["chr"], bp, np.arange(len(ranked)), window_bp)
+    extent = pd.DataFrame({"lead": lead, "bp": bp}).groupby("lead")["bp"].agg(["min", "max", "size"])
+    return ranked.iloc[extent.index].assign(
+        start=extent["min"].to_numpy(), end=extent["max"].to_numpy(), n_snps=extent["size"].to_numpy()
+    )
 
 
 def _require(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,40 +17,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import DataError, ModelError
-from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc import covstruct_checks as checks
 from gsem_spark.methods.ldsc import covstruct_files as files
+from gsem_spark.methods.ldsc import covstruct_tables as tables
 from gsem_spark.methods.ldsc.quality import quality_warnings
+from gsem_spark.methods.vech import unvech as unvech
+from gsem_spark.methods.vech import vech as vech
+from gsem_spark.methods.vech import vech_indices as vech_indices
 
 Floats = NDArray[np.float64]
-
-
-@lru_cache(maxsize=256)
-def vech_indices(k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the lower triangle of a k x k matrix in vech (column-wise) order, each of length k*, read-only."""
-    columns, rows = np.triu_indices(k)
-    for index in (rows, columns):
-        index.setflags(write=False)
-    return rows, columns
-
-
-def vech(matrix: ArrayLike) -> Floats:
-    """Return the lower triangle of a symmetric matrix (k, k) in vech order, (k*,)."""
-    a = np.asarray(matrix, dtype=np.float64)
-    return a[vech_indices(a.shape[0])]
-
-
-def unvech(values: ArrayLike) -> Floats:
-    """Return the symmetric matrix (k, k) whose vech is ``values`` (k*,)."""
-    v = np.asarray(values, dtype=np.float64)
-    k = round((np.sqrt(8.0 * v.size + 1.0) - 1.0) / 2.0)
-    if k * (k + 1) // 2 != v.size:
-        raise ModelError(f"{v.size} values are not the lower triangle of any square matrix")
-    out = np.empty((k, k))
-    rows, columns = vech_indices(k)
-    out[rows, columns] = v
-    out[columns, rows] = v
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,65 +252,12 @@ class CovStruct:
 
     # --- tables of results -----------------------------------------------------------------------------------------
     def rg(self) -> pd.DataFrame:
-        """Genetic correlations, one row a pair of traits, in vech order.
-
-        Returns
-        -------
-        DataFrame
-            ``trait_1 trait_2 rg se z p neglog10p se_delta``. ``se`` is GenomicSEM's (V rescaled, heritabilities taken as
-            known); ``se_delta`` lets them vary too: the delta method on (S_ij, S_ii, S_jj). All NaN for pairs with a
-            heritability that is not positive.
-        """
-        rows, columns = vech_indices(self.k)
-        off = np.flatnonzero(rows != columns)
-        r, c = rows[off], columns[off]
-        h2 = np.diag(self.S)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            denominator = np.sqrt(np.where(h2 > 0, h2, np.nan)[r] * np.where(h2 > 0, h2, np.nan)[c])
-            rg = self.S[r, c] / denominator
-            se = np.sqrt(np.diag(self.V)[off]) / denominator
-            z = rg / se
-        p, neglog10p = pvalues.from_z(z)
-        return pd.DataFrame({
-            "trait_1": [self.traits[i] for i in c], "trait_2": [self.traits[i] for i in r],
-            "rg": rg, "se": se, "z": z, "p": p, "neglog10p": neglog10p, "se_delta": self._rg_se_delta(off, r, c, denominator),
-        })
-
-    def _rg_se_delta(self, off: NDArray[np.intp], r: NDArray[np.intp], c: NDArray[np.intp], denominator: Floats) -> Floats:
-        diagonal = np.flatnonzero(np.equal(*vech_indices(self.k)))
-        gradient = np.zeros((off.size, self.k_star))
-        pair = np.arange(off.size)
-        rg = self.S[r, c] / denominator
-        gradient[pair, off] = 1.0 / denominator
-        gradient[pair, diagonal[r]] = -rg / (2.0 * self.S[r, r])
-        gradient[pair, diagonal[c]] = -rg / (2.0 * self.S[c, c])
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", gradient, self.V, gradient)))
+        """Genetic correlations with their errors; see :func:`gsem_spark.methods.ldsc.covstruct_tables.rg_table`."""
+        return tables.rg_table(self.traits, self.S, self.V)
 
     def h2(self) -> pd.DataFrame:
-        """Heritabilities, one row a trait, with the LDSC figures of ``diagnostics`` beside them where there are any.
-
-        Returns
-        -------
-        DataFrame
-            ``trait h2 se z p neglog10p scale intercept`` and, from LDSC, ``intercept_se ratio ratio_se mean_chisq lambda_gc
-            h2_observed h2_observed_se n n_snps chisq_max snps_removed``.
-        """
-        diagonal = np.flatnonzero(np.equal(*vech_indices(self.k)))
-        h2 = np.diag(self.S)
-        se = np.sqrt(np.diag(self.V)[diagonal])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            z = h2 / se
-        p, neglog10p = pvalues.from_z(z)
-        frame = pd.DataFrame({
-            "trait": list(self.traits), "h2": h2, "se": se, "z": z, "p": p, "neglog10p": neglog10p,
-            "scale": np.where(self.liability, "liability", "observed"), "intercept": np.diag(self.I),
-        })
-        figures = pd.DataFrame(self.diagnostics.get("traits", []))
-        if figures.empty:
-            return frame
-        extra = [c for c in figures.columns if c not in frame.columns or c == "trait"]
-        return frame.merge(figures[extra], on="trait", how="left")
+        """Heritabilities with their errors; see :func:`gsem_spark.methods.ldsc.covstruct_tables.h2_table`."""
+        return tables.h2_table(self.traits, self.S, self.V, self.I, self.liability, self.diagnostics.get("traits", []))
 
     # --- files -------------------------------------------------------------------------------------------------------
     def as_record(self) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from scipy import special
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.ldsc.blocks import PairBlocks
-from gsem_spark.methods.ldsc.covstruct import CovStruct, unvech, vech, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.vech import unvech, vech, vech_indices
 
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import DataError
+from gsem_spark.methods.clumping import leads_by_distance
 from gsem_spark.thresholds import CLUMP_WINDOW_BP
 
 Ints = NDArray[np.int64]
@@ -35,13 +36,8 @@ def regions_by_distance(chromosome: ArrayLike, bp: ArrayLike, strength: ArrayLik
         (m,) locus numbers from 0, in genome order of the leads.
     """
     chromosome, position = np.asarray(chromosome, np.int64), np.asarray(bp, np.int64)
-    rank = np.lexsort((position, chromosome, -np.asarray(strength, np.float64)))
-    owner = np.full(rank.size, -1, dtype=np.int64)
-    for lead in rank:
-        if owner[lead] < 0:
-            near = (chromosome == chromosome[lead]) & (np.abs(position - position[lead]) <= window_bp)
-            owner[near & (owner < 0)] = lead
-    return _numbered(owner, chromosome, position)
+    ranked = np.lexsort((position, chromosome, -np.asarray(strength, np.float64)))
+    return _numbered(leads_by_distance(chromosome, position, ranked, window_bp), chromosome, position)
 
 
 def regions_by_blocks(

@@ -13,12 +13,12 @@ from scipy import linalg
 
 from gsem_spark.errors import DataError, ModelError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.constrained import minimise_restricted
 from gsem_spark.methods.sem.estimate import objective_for
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.methods.sem.inference import moment_weights
 from gsem_spark.methods.sem.starts import alternative_starts, starting_values
+from gsem_spark.methods.vech import vech
 
 Floats = NDArray[np.float64]
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.model import Model
 from gsem_spark.methods.sem.ram import State
+from gsem_spark.methods.vech import vech
 
 Floats = NDArray[np.float64]
 Estimation = Literal["DWLS", "ML"]
@@ -102,7 +102,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """f = half of (s - sigma)' W (s - sigma) with a diagonal W.
+    """f = half of (s - sigma)' W (s - sigma).
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class LeastSquares:
     s
         (k*,) observed covariances, vech order.
     weights
-        (k*,) the diagonal of W, positive; DWLS takes 1 / diag(V).
+        W, positive definite: (k*, k*), or (k*,) its diagonal where it has no more. DWLS takes 1 / diag(V), WLS V^-1.
     """
 
     model: Model
@@ -139,15 +139,21 @@ class LeastSquares:
     def value(self, theta: Floats) -> float:
         """f(theta)."""
         residual = self.s - self.model.ram.moments(self.memo.state(self.model, theta))
-        return 0.5 * float(self.weights @ residual**2)
+        return 0.5 * float(residual @ self._weighted(residual))
 
     def derivatives(self, theta: Floats) -> Derivatives:
         """Gradient, Gauss-Newton matrix and Hessian of f."""
         at, ram = self.memo.state(self.model, theta), self.model.ram
-        weighted = self.weights * (self.s - ram.moments(at))
+        weighted = self._weighted(self.s - ram.moments(at))
         jacobian = ram.jacobian(at)
-        gauss_newton = jacobian.T @ (self.weights[:, None] * jacobian)
+        gauss_newton = jacobian.T @ self._weighted(jacobian)
         return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - ram.moment_curvature(at, weighted))
+
+    def _weighted(self, x: Floats) -> Floats:
+        """W x, of a vector or of columns."""
+        if self.weights.ndim > 1:
+            return self.weights @ x
+        return (self.weights * x.T).T
 
 
 @dataclass(frozen=True)

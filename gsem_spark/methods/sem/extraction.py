@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import unvech, vech
-from gsem_spark.methods.sem.estimate import Derivatives, MaximumLikelihood, Objective, Optimum, minimise_from
+from gsem_spark.methods.sem.estimate import LeastSquares, MaximumLikelihood, Objective, Optimum, minimise_from
 from gsem_spark.methods.sem.model import Model, Path, factor_model
+from gsem_spark.methods.vech import vech
 
 Floats = NDArray[np.float64]
 Extraction = Literal["DWLS", "ML", "WLS"]
@@ -27,44 +27,6 @@ START_SCALES: Final = (1.0, 0.8, 1.15, 0.5)
 """The estimation starts from these multiples of the principal-axis loadings, one after the other until it converges."""
 SMALLEST_UNIQUENESS: Final = 0.05
 """Share of the variance that a residual variance starts with at least."""
-
-
-@dataclass(frozen=True)
-class WeightedLeastSquares:
-    """f = half of (s - sigma)' W (s - sigma) with a full W.
-
-    Parameters
-    ----------
-    model
-        The model of k variables.
-    s
-        (k*,) observed covariances, vech order.
-    weights
-        (k*, k*) W, positive definite; WLS takes V^-1, DWLS the inverse of V's diagonal.
-    """
-
-    model: Model
-    s: Floats
-    weights: Floats
-
-    @property
-    def rounding(self) -> float:
-        """None: a sum of squares keeps its relative precision down to 0."""
-        return float(np.finfo(np.float64).tiny)
-
-    def value(self, theta: Floats) -> float:
-        """f(theta)."""
-        residual = self.s - self.model.implied_vech(theta)
-        return float(0.5 * residual @ self.weights @ residual)
-
-    def derivatives(self, theta: Floats) -> Derivatives:
-        """Gradient, Gauss-Newton matrix and Hessian of f."""
-        weighted = self.weights @ (self.s - self.model.implied_vech(theta))
-        jacobian = self.model.jacobian(theta)
-        gauss_newton = jacobian.T @ self.weights @ jacobian
-        rows, columns = self.model.moments
-        pull = unvech(np.where(rows == columns, weighted, weighted / 2.0))
-        return Derivatives(-jacobian.T @ weighted, gauss_newton, gauss_newton - self.model.curvature(theta, pull))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +112,7 @@ def _names(letter: str, n: int) -> tuple[str, ...]:
 def _objective(model: Model, S: Floats, V: Floats, estimation: Extraction) -> Objective:
     if estimation == "ML":
         return MaximumLikelihood(model, S)
-    return WeightedLeastSquares(model, vech(S), full_weights(V, estimation))
+    return LeastSquares(model, vech(S), full_weights(V, estimation))
 
 
 def full_weights(V: Floats, estimation: Extraction) -> Floats:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError, ModelError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech, vech_indices
-from gsem_spark.methods.sem.inference import correlation_of
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.smooth import smooth_moments
+from gsem_spark.methods.vech import correlation_jacobian, correlations, vech, vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -106,23 +106,7 @@ def rg_model(cov: CovStruct) -> RgModel:
     moments = smooth_moments(cov.S, cov.V)
     jacobian = correlation_jacobian(moments.S)
     v = jacobian @ moments.V @ jacobian.T
-    return RgModel(cov.traits, correlation_of(moments.S), (v + v.T) / 2.0, moments.messages)
-
-
-def correlation_jacobian(S: Floats) -> Floats:
-    """(p, k*) derivatives of the correlations below the diagonal by the elements of vech(S)."""
-    k = S.shape[0]
-    rows, columns = vech_indices(k)
-    diagonal = np.flatnonzero(rows == columns)
-    off = np.flatnonzero(rows != columns)
-    r, c = rows[off], columns[off]
-    correlation = correlation_of(S)[r, c]
-    out = np.zeros((off.size, rows.size))
-    pair = np.arange(off.size)
-    out[pair, off] = 1.0 / np.sqrt(S[r, r] * S[c, c])
-    out[pair, diagonal[r]] = -correlation / (2.0 * S[r, r])
-    out[pair, diagonal[c]] = -correlation / (2.0 * S[c, c])
-    return out
+    return RgModel(cov.traits, correlations(moments.S), (v + v.T) / 2.0, moments.messages)
 
 
 def index_s(cov: CovStruct, *, R: bool = False) -> pd.DataFrame:

@@ -13,10 +13,11 @@ from scipy import linalg
 
 from gsem_spark.errors import ConfigError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.inference import quadratic_form
 from gsem_spark.methods.sem.rotation import complex_jacobian
 from gsem_spark.methods.sem.smooth import smooth_moments
+from gsem_spark.methods.vech import vech, vech_indices
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[Any]

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError, ModelError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.estimate import Estimation
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.methods.sem.fitting import fit_model
-from gsem_spark.methods.sem.inference import correlation_of, quadratic_form
+from gsem_spark.methods.sem.inference import quadratic_form
 from gsem_spark.methods.sem.model import Model, Path, factor_model
+from gsem_spark.methods.vech import correlations, vech, vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -233,14 +234,14 @@ def _pathway(
         gradient = np.array([rest / total * np.sqrt(variance / total), slope * rest / (2 * np.sqrt(variance) * total**1.5),
                              -slope * np.sqrt(variance) / (2 * total**1.5)])
         se = float(np.sqrt(gradient @ fit.theta_cov[np.ix_(at, at)] @ gradient))
-    gap = correlation_of((fit.implied + fit.residual).to_numpy()) - correlation_of(fit.implied.to_numpy())
+    gap = correlations((fit.implied + fit.residual).to_numpy()) - correlations(fit.implied.to_numpy())
     return _Pathway(fit, float(rg), se, gap[-1, :-1])
 
 
 def _observed(path: _Pathway, trait: str, loadings: Mapping[str, float]) -> Floats:
     """Observed genetic correlations of the trait with the indicators."""
     at = list(path.fit.model.observed).index(trait)
-    return np.asarray(correlation_of((path.fit.implied + path.fit.residual).to_numpy())[at, : len(loadings)])
+    return np.asarray(correlations((path.fit.implied + path.fit.residual).to_numpy())[at, : len(loadings)])
 
 
 def _independent_model(loadings: Mapping[str, float], trait: str, factor: str) -> Model:

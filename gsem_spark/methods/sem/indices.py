@@ -11,8 +11,8 @@ from scipy import optimize, special
 
 from gsem_spark import thresholds
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import vech, vech_indices
-from gsem_spark.methods.sem.inference import correlation_of, quadratic_forms
+from gsem_spark.methods.sem.inference import quadratic_forms
+from gsem_spark.methods.vech import correlations, vech, vech_indices
 
 Floats = NDArray[np.float64]
 Verdict = Literal["good", "acceptable", "poor", "not defined"]
@@ -134,7 +134,7 @@ def srmr(S: Floats, implied: Floats) -> float:
 
 def residual_correlations(S: Floats, implied: Floats) -> Floats:
     """Return observed minus implied correlations (k, k): where a model misfits, whatever the scales of the traits."""
-    return correlation_of(S) - correlation_of(implied)
+    return correlations(S) - correlations(implied)
 
 
 def verdict(indices: Mapping[str, float]) -> dict[str, Verdict]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import unvech, vech_indices
 from gsem_spark.methods.sem.estimate import Estimation
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.vech import unvech, vech_indices
 
 Floats = NDArray[np.float64]
 
@@ -209,13 +209,6 @@ def _unit(model: Model, S: Floats) -> Floats:
         if i >= 0:
             lhs, rhs = sd.get(path.lhs, 1.0), sd.get(path.rhs, 1.0)
             out[i] = {"=~": rhs, "~": lhs / rhs, "~~": lhs * rhs}[path.op]
-    return out
-
-
-def correlation_of(covariance: Floats) -> Floats:
-    """Return the correlations (k, k) of a covariance matrix with a positive diagonal."""
-    sd = np.sqrt(np.diag(covariance))
-    out: Floats = covariance / np.outer(sd, sd)
     return out
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem import expressions as ex
 from gsem_spark.methods.sem.constraints import Constraint, Defined, Function, Restrictions
 from gsem_spark.methods.sem.model_checks import cell_key, check_labels, check_no_circle, check_path
@@ -24,6 +23,8 @@ from gsem_spark.methods.sem.ram import Ram, State
 
 if TYPE_CHECKING:
     import pandas as pd
+
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

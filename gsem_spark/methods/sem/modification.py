@@ -21,13 +21,13 @@ from scipy import linalg
 
 from gsem_spark.errors import ModelError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import vech
 from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.methods.sem.fitting import fit_model
 from gsem_spark.methods.sem.inference import moment_weights
 from gsem_spark.methods.sem.model import Model, Operator, Path
 from gsem_spark.methods.sem.model_checks import cell_key
 from gsem_spark.methods.sem.ram import State
+from gsem_spark.methods.vech import vech
 
 Floats = NDArray[np.float64]
 

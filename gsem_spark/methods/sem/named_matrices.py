@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 

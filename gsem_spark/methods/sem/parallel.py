@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError
-from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.extraction import eigenvalues
 from gsem_spark.methods.sem.painters import SCREE, paint
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gsem_spark.methods.ldsc.covstruct import vech_indices
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

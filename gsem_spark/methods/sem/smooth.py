@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from gsem_spark.errors import ModelError
-from gsem_spark.methods.ldsc.covstruct import unvech, vech
+from gsem_spark.methods.vech import unvech, vech
 from gsem_spark.thresholds import SMOOTH_Z_WARN
 
 Floats = NDArray[np.float64]
