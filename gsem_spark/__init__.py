@@ -56,6 +56,11 @@ _PUBLIC = {
     "reconcile": "gsem_spark.steps.reconcile",
     "review": "gsem_spark.steps.review",
     "genotypes": "gsem_spark.steps.genotypes",
+    "lmm_scan": "gsem_spark.steps.lmm",
+    "mtlmm_scan": "gsem_spark.steps.mtlmm",
+    "lmm_bootstrap": "gsem_spark.steps.lmm_bootstrap",
+    "LmmRun": "gsem_spark.steps.lmm_run",
+    "BootstrapRun": "gsem_spark.steps.lmm_bootstrap",
     "simulate": "gsem_spark.steps.simulate",
     "report": "gsem_spark.steps.report",
     "run_study": "gsem_spark.study",
@@ -98,9 +103,14 @@ if TYPE_CHECKING:
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
     from gsem_spark.steps.ingest import munge as munge
     from gsem_spark.steps.ldsc import ldsc as ldsc
+    from gsem_spark.steps.lmm import lmm_scan as lmm_scan
+    from gsem_spark.steps.lmm_bootstrap import BootstrapRun as BootstrapRun
+    from gsem_spark.steps.lmm_bootstrap import lmm_bootstrap as lmm_bootstrap
+    from gsem_spark.steps.lmm_run import LmmRun as LmmRun
     from gsem_spark.steps.mtag import mtag as mtag
     from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
     from gsem_spark.steps.mtag_run import MtagRun as MtagRun
+    from gsem_spark.steps.mtlmm import mtlmm_scan as mtlmm_scan
     from gsem_spark.steps.reconcile import reconcile as reconcile
     from gsem_spark.steps.references import load_references as load_references
     from gsem_spark.steps.report import report as report

@@ -156,7 +156,7 @@ class Step(ABC, Generic[C]):
             error.add_note(f"the failure could not be recorded in the ledger: {type(second).__name__}")
 
 
-def checked_config(kind: type[C], where: str, **settings: Any) -> C:
+def checked_config(kind: type[C], where: str, /, **settings: Any) -> C:
     """Make a config from settings; a :class:`ConfigError` names every setting that is wrong."""
     try:
         return kind(**settings)

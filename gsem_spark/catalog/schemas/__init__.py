@@ -13,6 +13,7 @@ from gsem_spark.catalog.schemas.genotypes import COHORTS, GENOTYPE_BLOCKS, KINSH
 from gsem_spark.catalog.schemas.gwas import GWAS_PANEL, GWAS_RESULTS, LOCI
 from gsem_spark.catalog.schemas.inputs import LD_SCORES, QC_LOG, REFERENCE_VARIANTS, REJECTS, SUMSTATS, TRAITS
 from gsem_spark.catalog.schemas.ledger import RUNS
+from gsem_spark.catalog.schemas.lmm import LMM_BOOTSTRAPS, LMM_INTERVALS, LMM_MODELS, LMM_RESULTS
 from gsem_spark.catalog.schemas.mtag import MTAG_FDR, MTAG_MODELS, MTAG_RESULTS
 from gsem_spark.catalog.schemas.reconciliation import RECONCILED_EFFECTS, RECONCILED_LOCI, REVIEWS
 from gsem_spark.catalog.schemas.structures import COVSTRUCTS, FITS, LDSC_BLOCKS
@@ -25,7 +26,7 @@ SCHEMAS: Final[dict[str, TableSchema]] = {
     for schema in (
         REFERENCE_VARIANTS, LD_SCORES, TRAITS, SUMSTATS, REJECTS, QC_LOG, GWAS_PANEL, LDSC_BLOCKS, COVSTRUCTS, FITS,
         GWAS_RESULTS, LOCI, MTAG_MODELS, MTAG_RESULTS, MTAG_FDR, RECONCILED_LOCI, RECONCILED_EFFECTS, REVIEWS,
-        COHORTS, GENOTYPE_BLOCKS, KINSHIPS, RUNS,
+        COHORTS, GENOTYPE_BLOCKS, KINSHIPS, LMM_MODELS, LMM_RESULTS, LMM_BOOTSTRAPS, LMM_INTERVALS, RUNS,
     )
 }
 

@@ -1,6 +1,13 @@
 """Linear mixed models with a kinship: null models, association of variants, several traits, pedigrees, bootstrap."""
 
-from gsem_spark.methods.lmm.bootstrap import Bootstrap, bootstrap, bootstrap_block, bootstrap_components, bootstrap_intervals
+from gsem_spark.methods.lmm.bootstrap import (
+    Bootstrap,
+    bootstrap,
+    bootstrap_block,
+    bootstrap_components,
+    bootstrap_intervals,
+    bootstrap_of,
+)
 from gsem_spark.methods.lmm.formula import FormulaData, formula_data
 from gsem_spark.methods.lmm.genotypes import filter_variants, hardy_weinberg, impute_mean, inflation, standardise, summarise
 from gsem_spark.methods.lmm.kinship import (
@@ -14,7 +21,7 @@ from gsem_spark.methods.lmm.kinship import (
     unpack_grm,
 )
 from gsem_spark.methods.lmm.manyphenotypes import fit_phenotypes
-from gsem_spark.methods.lmm.multitrait import MultitraitFit, fit_multitrait
+from gsem_spark.methods.lmm.multitrait import MultitraitFit, fit_multitrait, genetic_covstruct
 from gsem_spark.methods.lmm.multitrait_scan import (
     TraitScanPlan,
     prepare_multitrait_scan,
@@ -42,8 +49,9 @@ from gsem_spark.methods.lmm.variance_components import (
 __all__ = [
     "Bootstrap", "Component", "FormulaData", "KinshipSums", "LmmFit", "MultitraitFit", "NullSolution", "PhenotypesPlan",
     "Rotated", "ScanPlan", "Spectrum", "TraitScanPlan", "VarianceComponentFit", "background_spectrum", "bootstrap",
-    "bootstrap_block", "bootstrap_components", "bootstrap_intervals", "centre_kinship", "eigen_rotation", "filter_variants",
-    "fit_lmm", "fit_multitrait", "fit_phenotypes", "fit_variance_components", "formula_data", "gaussianize",
+    "bootstrap_block", "bootstrap_components", "bootstrap_intervals", "bootstrap_of",
+    "centre_kinship", "eigen_rotation", "filter_variants",
+    "fit_lmm", "fit_multitrait", "fit_phenotypes", "fit_variance_components", "formula_data", "gaussianize", "genetic_covstruct",
     "grouping_component", "hardy_weinberg", "impute_mean", "inbreeding", "inflation", "join_arrays", "kinship",
     "kinship_spectrum", "kinship_sums", "leave_one_out", "log_likelihood", "low_rank_background", "match_samples",
     "mixture_lrt", "ml_solution", "normalise_kinship", "parse_fam", "pedigree_kinship", "prepare_multitrait_scan",

@@ -135,11 +135,15 @@ def bootstrap(fit: LmmFit, n: int = 1000, kind: Kind = "parametric", seed: int =
     """
     if n < 2:
         raise ConfigError(f"{n} replicates, at least 2 are wanted", where="n")
-    replicates, ses = bootstrap_block(fit, 0, n, kind, seed)
+    return bootstrap_of(fit, *bootstrap_block(fit, 0, n, kind, seed))
+
+
+def bootstrap_of(fit: LmmFit, replicates: Floats, replicate_se: Floats) -> Bootstrap:
+    """Replicates (n, k) from ``bootstrap_block``, put together in the order of their numbers, beside the fit itself."""
     s = fit.solution
     names = (*(fit.rotated.names or tuple(f"x{j}" for j in range(fit.rotated.c))), "hsq", "sigmasq_g", "sigmasq_e")
     estimate = np.concatenate([s.beta, [fit.hsq, fit.sigmasq_g, fit.sigmasq_e]])
-    return Bootstrap(names, estimate, np.concatenate([fit.se, [fit.hsq_se, np.nan, np.nan]]), replicates, ses)
+    return Bootstrap(names, estimate, np.concatenate([fit.se, [fit.hsq_se, np.nan, np.nan]]), replicates, replicate_se)
 
 
 def bootstrap_block(fit: LmmFit, start: int, stop: int, kind: Kind = "parametric", seed: int = 1) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ConvergenceError, DataError
 from gsem_spark.methods import pvalues
-from gsem_spark.methods.ldsc.covstruct import vech_indices
+from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
 from gsem_spark.methods.lmm import traitkernel
 from gsem_spark.methods.lmm.checks import as_columns, as_design, as_kinship, dependent_columns
 from gsem_spark.methods.lmm.rotation import Spectrum, kinship_spectrum, rotation_basis
@@ -100,6 +100,10 @@ class MultitraitFit:
         """The genetic covariance S (P, P) and the sampling covariance V of its vech, as structural equation models take them."""
         return self.Cg, self.Cg_cov
 
+    def covstruct(self) -> CovStruct:
+        """S and V as a covariance structure; see ``genetic_covstruct``."""
+        return genetic_covstruct(self.Cg, self.Cg_cov, self.traits, self.data.n)
+
     def correlations(self) -> pd.DataFrame:
         """A row a pair of traits and kind (genetic, residual): r, se (delta method), z, p, neglog10p."""
         rows = []
@@ -125,6 +129,36 @@ class MultitraitFit:
             rows.append({"trait": self.traits[p], "sigmasq_g": g, "se_g": np.sqrt(vg), "sigmasq_e": e, "se_e": np.sqrt(ve),
                          "hsq": g / (g + e), "hsq_se": np.sqrt(spread)})
         return pd.DataFrame(rows)
+
+
+def genetic_covstruct(Cg: ArrayLike, Cg_cov: ArrayLike, traits: Sequence[str], n: int) -> CovStruct:
+    """Genetic covariances from individual-level data in place of LD score regression's.
+
+    Parameters
+    ----------
+    Cg, Cg_cov
+        Genetic covariance (P, P) per unit of the kinship, and the sampling covariance of its vech; flat arrays do too.
+    traits, n
+        P trait names, and samples.
+
+    Returns
+    -------
+    CovStruct
+        S on the scale of the traits as given (standardise them for heritabilities, with a kinship of mean diagonal 1). I is the
+        identity: there are no LD score intercepts, so that per-SNP models of it need intercepts from elsewhere.
+
+    Raises
+    ------
+    DataError
+        When Cg lies on the boundary, where it has no sampling covariance.
+    """
+    P = len(traits)
+    S = np.asarray(Cg, dtype=np.float64).reshape(P, P)
+    V = np.asarray(Cg_cov, dtype=np.float64).reshape(P * (P + 1) // 2, -1)
+    if not np.isfinite(V).all():
+        raise DataError("the genetic covariance lies on the boundary: it has no sampling covariance", where=", ".join(traits),
+                        remedy="leave out traits without heritability, or those that are nearly combinations of others")
+    return CovStruct.from_matrices(S, V, np.eye(P), tuple(traits), N=np.full(P * (P + 1) // 2, float(n)))
 
 
 def _correlation(C: Floats, cov: Floats, i: int, j: int) -> tuple[float, float]:

@@ -1,0 +1,55 @@
+"""Fitted null models as rows of ``lmm_models``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from gsem_spark.methods.lmm.multitrait import MultitraitFit
+from gsem_spark.methods.lmm.null import LmmFit, hsq_max, log_likelihood
+from gsem_spark.methods.lmm.variance_components import VarianceComponentFit
+
+PROFILE_POINTS: Final = 101
+"""Heritabilities at which the profile likelihood is kept for its plot."""
+_NONE: Final[dict[str, Any]] = {
+    "hsq": None, "hsq_se": None, "hsq_p": None, "sigmasq_g": None, "sigmasq_e": None, "loglik": None, "at_boundary": False,
+    "components": [], "theta": [], "theta_se": [], "profile_hsq": [], "profile_loglik": [], "Cg": [], "Cn": [], "Cg_cov": [],
+    "Cn_cov": [],
+}  # fmt: skip
+
+
+def model_row(fit: LmmFit, names: tuple[str, ...], components: VarianceComponentFit | None, independent: bool) -> dict[str, Any]:
+    """A model of one trait; profile and heritability only where there is a kinship."""
+    row = {**_NONE, "likelihood": "reml" if fit.reml else "ml", "n": fit.rotated.n, "covariates": list(names),
+           "beta": fit.beta.tolist(), "beta_se": fit.se.tolist(), "sigmasq_e": fit.sigmasq_e, "loglik": fit.loglik_full}
+    if independent:
+        return row
+    grid = np.linspace(0.0, hsq_max(fit.rotated), PROFILE_POINTS)
+    row |= {
+        "hsq": fit.hsq, "hsq_se": fit.hsq_se, "hsq_p": float(fit.test_hsq()["p"][0]), "sigmasq_g": fit.sigmasq_g,
+        "at_boundary": fit.at_boundary, "profile_hsq": grid.tolist(),
+        "profile_loglik": log_likelihood(fit.rotated, grid, fit.reml, constants=True).tolist(),
+    }
+    if components is not None:
+        with np.errstate(invalid="ignore"):
+            row |= {"components": list(components.components), "theta": components.theta.tolist(),
+                    "theta_se": np.sqrt(np.diag(components.theta_cov)).tolist()}
+    return row
+
+
+def phenotype_row(fits: pd.Series, n: int, names: tuple[str, ...], likelihood: str) -> dict[str, Any]:
+    """One of many models that were fitted at once."""
+    return {**_NONE, "likelihood": likelihood, "n": n, "covariates": list(names),
+            "beta": [float(fits[f"beta_{name}"]) for name in names], "beta_se": [float(fits[f"se_{name}"]) for name in names],
+            "hsq": float(fits["hsq"]), "hsq_se": float(fits["hsq_se"]), "sigmasq_g": float(fits["sigmasq_g"]),
+            "sigmasq_e": float(fits["sigmasq_e"]), "at_boundary": bool(np.isnan(fits["hsq_se"]))}
+
+
+def multitrait_row(fit: MultitraitFit) -> dict[str, Any]:
+    """A model of several traits."""
+    return {**_NONE, "likelihood": "reml" if fit.reml else "ml", "n": fit.data.n, "covariates": list(fit.names),
+            "beta": fit.B.ravel().tolist(), "beta_se": np.sqrt(np.diag(fit.B_cov)).tolist(), "loglik": fit.loglik,
+            "at_boundary": fit.at_boundary, "Cg": fit.Cg.ravel().tolist(), "Cn": fit.Cn.ravel().tolist(),
+            "Cg_cov": fit.Cg_cov.ravel().tolist(), "Cn_cov": fit.Cn_cov.ravel().tolist()}

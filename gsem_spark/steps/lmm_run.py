@@ -1,0 +1,94 @@
+"""A finished mixed-model run: its rows stay in the tables, this knows where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F
+
+from gsem_spark.errors import DataError
+from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.methods.lmm.multitrait import genetic_covstruct
+from gsem_spark.steps.hit_rows import above, few_rows
+from gsem_spark.steps.step import Report
+from gsem_spark.thresholds import GENOME_WIDE_P
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.workspace import Workspace
+
+_HIT_COLUMNS = ("snp", "chr", "bp", "a1", "a2", "trait", "design", "test", "size", "af", "n", "beta", "se", "betas", "ses", "df",
+                "stat", "p", "neglog10p")
+
+
+@dataclass(frozen=True)
+class LmmRun:
+    """A scan of one or many traits, or of several traits in one model."""
+
+    workspace: Workspace
+    report: Report
+
+    @property
+    def run_id(self) -> str:
+        """Key of the run in every table."""
+        return self.report.run_id
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Counts by status, and by trait, design and test: λGC, hits, the strongest variant."""
+        return self.report.summary
+
+    @property
+    def traits(self) -> list[str]:
+        """Traits of the run's rows, by name."""
+        return sorted({str(t["trait"]) for t in self.summary.get("tests", [])})
+
+    def results(self) -> DataFrame:
+        """Tests as a Spark frame, a row a variant, trait, design and test."""
+        return self.workspace.read("lmm_results").where(F.col("run_id") == self.run_id)
+
+    def tests(self) -> pd.DataFrame:
+        """Figures by trait, design and test."""
+        return pd.DataFrame(self.summary.get("tests", []))
+
+    def hits(self, p: float = GENOME_WIDE_P) -> pd.DataFrame:
+        """Tests below a p-value, in genome order."""
+        return few_rows(self.workspace, "lmm_results", _HIT_COLUMNS, {"run_id": self.run_id},
+                        above(["neglog10p"], float(-np.log10(p))))
+
+    def models(self) -> pd.DataFrame:
+        """Null models, a row a trait, chromosome left out (0: none) and likelihood."""
+        rows: pd.DataFrame = self.workspace.rows("lmm_models", {"run_id": self.run_id}).to_pandas()
+        return rows.sort_values(["trait", "chr", "likelihood"], ignore_index=True)
+
+    def covstruct(self, chromosome: int | None = None) -> CovStruct:
+        """Genetic covariance S and its sampling covariance V from a multi-trait model, for the SEM engine.
+
+        Parameters
+        ----------
+        chromosome
+            The model made without this chromosome; by default that of all, or the first that there is.
+
+        Raises
+        ------
+        DataError
+            The run has no model of several traits, or its genetic covariance lies on the boundary, where it has no V.
+        """
+        return covstruct_of(self.models(), chromosome, self.run_id)
+
+
+def covstruct_of(models: pd.DataFrame, chromosome: int | None, run_id: str) -> CovStruct:
+    """S and V of a row of ``lmm_models``."""
+    several = models[models["Cg"].map(len) > 0]
+    if chromosome is not None:
+        several = several[several["chr"] == chromosome]
+    if several.empty:
+        raise DataError("there is no model of several traits", where=run_id,
+                        remedy="gsem-spark mtlmm fits one; a chromosome must be one that was left out")
+    row = several.iloc[0]
+    return genetic_covstruct(row["Cg"], row["Cg_cov"], tuple(map(str, row["traits"])), int(row["n"]))
