@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.part_files import Part
 from gsem_spark.methods.lmm.manyphenotypes import fit_phenotypes
 from gsem_spark.methods.lmm.rotation import Spectrum
 from gsem_spark.methods.lmm.scan import prepare_scan
@@ -20,10 +22,14 @@ from gsem_spark.steps.lmm_models import model_row, phenotype_row
 from gsem_spark.steps.lmm_run import LmmRun
 from gsem_spark.steps.lmm_samples import TraitData, trait_data, traits_of
 from gsem_spark.steps.lmm_scan import Prepared, ScanInput, ScanStep
+from gsem_spark.steps.lmm_sets import check_sizes, read_sets, set_parts, set_pieces
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import checked_config
+from gsem_spark.steps.step import checked_config, content_hash
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.arrow_access import PartFunction, Source
     from gsem_spark.catalog.workspace import Workspace
 
 Floats = NDArray[np.float64]
@@ -73,6 +79,25 @@ class LmmStep(ScanStep[LmmConfig]):
             else:
                 yield from (self._alone(data, spectrum, None) for data in group)
 
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Versions of cohort, kinship and files."""
+        sets = {} if self.config.sets is None else {"sets": content_hash(sorted(read_sets(self.config.sets).items()))}
+        return {**super().inputs(ws), **sets}
+
+    def result_config(self) -> Mapping[str, Any]:
+        """The settings, without the places of files: they count by content."""
+        return {name: value for name, value in super().result_config().items() if name != "sets"}
+
+    def tests(self, ws: Workspace, source: Source, shared: Any, run_id: str) -> tuple[DataFrame, PartFunction]:
+        """Blocks as they are, or the variants of sets brought together."""
+        if self.config.sets is None:
+            return super().tests(ws, source, shared, run_id)
+
+        def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+            return set_parts(shared.value, batches, run_id)
+
+        return set_pieces(source, read_sets(self.config.sets), int(ws.spark.sparkContext.defaultParallelism)), parts
+
     def effects(self, given: ScanInput) -> Mapping[str, list[str]]:
         """Effects of interaction tests, environment by environment."""
         e = self._environments
@@ -94,11 +119,14 @@ class LmmStep(ScanStep[LmmConfig]):
     @property
     def _one_rotation(self) -> bool:
         c = self.config
-        return not (c.exact or c.inter or c.step > 1) and len(c.test) == 1
+        return not (c.exact or c.inter or c.step > 1 or c.sets) and len(c.test) == 1
 
     def _alone(self, data: TraitData, spectrum: Spectrum | None, fit: Any) -> Prepared:
         c = self.config
         inter, inter0 = self._environments.of(data)
+        if c.sets is not None:
+            width = 1 if inter is None else inter.shape[1] + (0 if inter0 is None else inter0.shape[1])
+            check_sizes(read_sets(c.sets), (len(data.y) - data.X.shape[1]) // width, c.sets)
         plan = prepare_scan(data.y, data.X, spectrum, None, inter, inter0, c.step, c.test, c.exact, c.precision, data.names)
         rows = [(data.trait, model_row(null, data.names, fit, spectrum is None)) for null in plan.null.values()]
         return Prepared(data.trait, data.places, (data.trait,), rows, plan)
@@ -138,7 +166,7 @@ def lmm_scan(
         Where to show progress; silent by default.
     **settings
         Further settings of :class:`~gsem_spark.steps.lmm_config.LmmConfig`: ``covariates covar gaussianize cohort kinship loco na
-        chromosomes exact precision test inter inter0 step``.
+        chromosomes exact precision test inter inter0 step sets``.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from gsem_spark.catalog.part_files import Part
 from gsem_spark.methods.lmm.multitrait_scan import TraitScanPlan, scan_multitrait_block
 from gsem_spark.methods.lmm.scan import ScanPlan, scan_block
 from gsem_spark.methods.lmm.scan_phenotypes import PhenotypesPlan, scan_phenotypes_block
+from gsem_spark.methods.lmm.statistics import NULL_OF
 from gsem_spark.steps.genotype_source import decode
 from gsem_spark.steps.plan_files import PlanFile
 
@@ -50,7 +51,7 @@ def result_parts(tested: Iterable[Tested], batches: Iterable[pa.RecordBatch], ru
     opened: dict[int, Any] = {}
     every = list(tested)
     for batch in batches:
-        for row in _block_rows(batch):
+        for row in block_rows(batch):
             genotypes = decode(row)
             for number, one in enumerate(every):
                 if one.chromosome not in (None, row["chr"]):
@@ -76,10 +77,14 @@ def test_block(plan: ScanPlan | PhenotypesPlan | TraitScanPlan, block: NDArray[A
         frame = frame.assign(design=design)
     else:
         frame = frame.assign(design="effect", size=1)
-    if "hsq" not in frame:
-        at = {test: plan.whitenings[kind].hsq for test, kind in _nulls(plan).items()}
-        frame = frame.assign(hsq=frame["test"].map(at))
-    return frame.assign(trait=trait)
+    return with_hsq(plan, frame).assign(trait=trait)
+
+
+def with_hsq(plan: ScanPlan, frame: pd.DataFrame) -> pd.DataFrame:
+    """Tests with the heritability that each was made at."""
+    if "hsq" in frame:
+        return frame
+    return frame.assign(hsq=frame["test"].map({test: plan.whitenings[NULL_OF[test]].hsq for test in plan.tests}))
 
 
 def result_rows(frame: pd.DataFrame, block: Mapping[str, Any]) -> pa.Table:
@@ -103,7 +108,8 @@ def result_rows(frame: pd.DataFrame, block: Mapping[str, Any]) -> pa.Table:
 
 def _effects(frame: pd.DataFrame) -> dict[str, pa.Array]:
     """Single effects as numbers; those of joint tests as arrays, and as numbers where the test is of one."""
-    nothing = pa.nulls(len(frame), pa.list_(pa.float64()))
+    numbers = pa.list_(pa.float64())
+    nothing = pa.ListArray.from_arrays(pa.array(np.zeros(len(frame) + 1), pa.int32()), pa.array([], pa.float64()))
     if "beta" in frame:
         return {"betas": nothing, "ses": nothing}
     df = frame["df"].to_numpy(np.int64)
@@ -112,23 +118,14 @@ def _effects(frame: pd.DataFrame) -> dict[str, pa.Array]:
         values = frame[[f"{single}_{j}" for j in range(int(df.max()) if len(df) else 0)]].to_numpy(np.float64)
         one = np.where(df == 1, values[:, 0], np.nan)
         out[single] = pa.array(one, from_pandas=True)
-        out[several] = pa.array([row[:k].tolist() if k > 1 else None for row, k in zip(values, df.tolist(), strict=True)],
-                                pa.list_(pa.float64()))
+        out[several] = pa.array([row[:k].tolist() if k > 1 else [] for row, k in zip(values, df.tolist(), strict=True)], numbers)
     return out
 
 
-def _nulls(plan: ScanPlan) -> dict[str, str]:
-    from gsem_spark.methods.lmm.statistics import NULL_OF
-
-    return {test: NULL_OF[test] for test in plan.tests}
-
-
-def _block_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def block_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Rows of a batch, one at a time: a block's arrays are made Python objects only while it is tested."""
     for i in range(batch.num_rows):
         one = batch.slice(i, 1)
         row = {name: one.column(name)[0].as_py() for name in ("chr", "block", "n_variants", "n_samples", "snp", "a1", "a2", "bp")}
         yield {**row, "genotypes": one.column("genotypes")[0].as_buffer()}
 
-
-Mapper = Callable[[Iterable[pa.RecordBatch]], Iterator[Part]]

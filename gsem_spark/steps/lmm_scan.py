@@ -29,6 +29,9 @@ from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gsem_spark.catalog.arrow_access import PartFunction, Source
     from gsem_spark.catalog.store import Scope
     from gsem_spark.catalog.workspace import Workspace
 
@@ -125,6 +128,8 @@ class ScanStep(Step[C]):
                 stage.advance(sum(counts[c] for c in wave), note=f"chr {wave[0]}–{wave[-1]}")
         with progress.stage("summary"):
             summary, warnings = summarise(ws, plan.run_id)
+        if not summary["rows"]:
+            warnings.append("no variant of the sets is among the genotypes")
         state = {str(c): str(n) for c, n in counts.items()}
         figures = {**summary, "cohort": given.cohort.name, "kinship_id": given.background.kinship_id,
                    "loco": given.background.loco, "variants": total, "effects": dict(self.effects(given)),
@@ -162,14 +167,20 @@ class ScanStep(Step[C]):
         with plan_files(ws, plan.run_id, [one.plan for _, one in made]) as files:
             tested = [Tested(one.trait, chromosome, None if np.array_equal(one.places, whole) else one.places, file)
                       for (chromosome, one), file in zip(made, files, strict=True)]
-            shared, read, run_id = ws.spark.sparkContext.broadcast(tested), source.read, plan.run_id
-
-            def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
-                return result_parts(shared.value, read(batches), run_id)
-
+            shared = ws.spark.sparkContext.broadcast(tested)
+            frame, parts = self.tests(ws, source, shared, plan.run_id)
             results: list[Scope] = [{"run_id": plan.run_id, "chr": c} for c in wave]
-            ws.replace_parts("lmm_results", source.frame, parts, results, metadata={"run_id": plan.run_id, "chr": list(wave)})
+            ws.replace_parts("lmm_results", frame, parts, results, metadata={"run_id": plan.run_id, "chr": list(wave)})
             shared.unpersist()
+
+    def tests(self, ws: Workspace, source: Source, shared: Any, run_id: str) -> tuple[DataFrame, PartFunction]:
+        """What is handed to the tasks, and what they make of it."""
+        read = source.read
+
+        def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+            return result_parts(shared.value, read(batches), run_id)
+
+        return source.frame, parts
 
     def _model_rows(self, plan: Plan, given: ScanInput, chromosome: int | None, made: Prepared) -> Iterator[dict[str, Any]]:
         samples = samples_hash(given.cohort.samples.iloc[made.places])

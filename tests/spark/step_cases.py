@@ -28,6 +28,9 @@ from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_inputs import LdscConfig
 from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
+from gsem_spark.steps.lmm import LmmStep
+from gsem_spark.steps.lmm_bootstrap import BootstrapStep
+from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig
 from gsem_spark.steps.mtag import MtagConfig, MtagStep
 from gsem_spark.steps.mtag_fdr import FdrConfig, FdrStep
 from gsem_spark.steps.panel import BuildPanel, PanelConfig
@@ -104,6 +107,7 @@ class Inputs:
             for (name, frame), separator in zip(raw.items(), ("\t", ",", " "), strict=True):
                 change(frame).to_csv(folder / f"{name}.txt", sep=separator, index=False, na_rep="NA", float_format="%.12g")
             write_bed(folder / "mice", _mice(variant))
+            change(_mouse_traits()).to_csv(folder / "mice.pheno", sep="\t", index=False, na_rep="NA")
 
     def folder(self, variant: str = "plain") -> str:
         """Folder of one variant of all files."""
@@ -125,6 +129,13 @@ def _mice(variant: str) -> Cohort:
     if variant == "empty":
         return cohort.with_calls(np.zeros_like(cohort.G))
     return cohort.variants(slice(0, 150)) if variant == "other" else cohort
+
+
+def _mouse_traits() -> pd.DataFrame:
+    rng, cohort = np.random.default_rng(31), _mice("plain")
+    weight = cohort.G[3] + rng.normal(size=40)
+    return pd.DataFrame({"FID": cohort.fid, "IID": cohort.iid, "weight": np.where(np.arange(40) == 7, np.nan, weight),
+                         "length": 0.5 * weight + rng.normal(size=40), "age": rng.uniform(1, 9, 40)})
 
 
 def _reference(rng: np.random.Generator) -> pd.DataFrame:
@@ -230,6 +241,32 @@ def _all_genotypes(i: Inputs) -> GenotypesConfig:
         files=("a.bed", "b.bed"), cohort="mice", maf=0.05, missing=0.1, hwe_p=1e-6, info=0.3, keep="keep.txt",
         remove=("a 1", "a 2"), chromosomes=(1, 19), autosomes=19, sex_chromosomes="refuse", multiallelic="refuse",
         keep_monomorphic=True,
+    )  # fmt: skip
+
+
+def _lmm(i: Inputs, variant: str = "plain", **settings: Any) -> LmmStep:
+    given = {"traits": ("weight",), "covar": ("age",), "kinship": "none", "test": ("wald_f", "lrt_ml"), **settings}
+    return LmmStep(LmmConfig(phenotypes=f"{i.folder(variant)}/mice.pheno", **given))
+
+
+def _all_lmm(i: Inputs) -> LmmConfig:
+    return LmmConfig(
+        phenotypes="p.txt", covariates="c.txt", traits=("a", "b"), formula="~ age + (1|cage)", gaussianize=True, cohort="mice",
+        kinship="kinship-1", loco=False, na=("-9",), chromosomes=(1, 2), exact=False, precision="float32", test=("score",),
+        inter=("age",), inter0=("sex",), step=1, sets="sets.txt",
+    )  # fmt: skip
+
+
+def _bootstrap(i: Inputs, variant: str = "plain", **settings: Any) -> BootstrapStep:
+    return BootstrapStep(BootstrapConfig(
+        phenotypes=f"{i.folder(variant)}/mice.pheno", traits=("weight",), covar=("age",), kinship="none", n=150, **settings
+    ))  # fmt: skip
+
+
+def _all_bootstraps(i: Inputs) -> BootstrapConfig:
+    return BootstrapConfig(
+        phenotypes="p.txt", covariates="c.txt", formula="a ~ age", gaussianize=True, cohort="mice", kinship="kinship-1",
+        loco=None, na=("-9",), n=20, kind="residual", seed=3, level=0.9, reml=False,
     )  # fmt: skip
 
 
@@ -457,5 +494,24 @@ CASES: dict[str, StepCase] = {
         other=lambda i: _genotypes(i, "other"),
         sizes={"gsem_spark.steps.genotype_blocks.TASK_BYTES": 2_000},
         figures=("version", "samples", "variants_in", "kept", "dropped", "blocks"),
+    ),
+    "lmm": StepCase(
+        make=_lmm,
+        starts_from="genotypes",
+        configs=lambda i: [_lmm(i).config, _all_lmm(i)],
+        empty=lambda i, ws: emptied(ws, "genotype_blocks", _lmm(i)),
+        permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _lmm(i, "shuffled")),
+        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 100},
+        figures=("status", "tests", "variants", "effects"),
+    ),
+    "lmm_bootstrap": StepCase(
+        make=_bootstrap,
+        starts_from="genotypes",
+        configs=lambda i: [_bootstrap(i).config, _all_bootstraps(i)],
+        empty=lambda i, ws: _bootstrap(i, "empty"),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("cohorts",), _bootstrap(i, "shuffled")),
+        sizes={"gsem_spark.steps.lmm_bootstrap.TASKS_PER_CORE": 1},
+        figures=("trait", "n", "samples", "failed"),
     ),
 }
