@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.sumstats.alleles import Bools, codes
+from gsem_spark.methods.sumstats.answer import answer
 from gsem_spark.methods.sumstats.batch import Batch, positions, same_as_previous, unknown_share
 from gsem_spark.methods.sumstats.chain import Chain
-from gsem_spark.methods.sumstats.facts import facts
 from gsem_spark.methods.sumstats.scale import standardise
-from gsem_spark.methods.sumstats.spec import Counters, Harmonised, HarmoniseSpec
+from gsem_spark.methods.sumstats.spec import Harmonised, HarmoniseSpec
 from gsem_spark.methods.sumstats.text import P_UNDERFLOW, neglog10_p
 
 Floats = NDArray[np.float64]
@@ -40,30 +40,11 @@ def harmonise_compat(batch: Batch, spec: HarmoniseSpec) -> Harmonised:
     chain.repair("alleles_swapped", munge_swapped | swapped, kept)
     chain.repair("p_underflow", batch.numbers("p") < P_UNDERFLOW, kept)
     chain.repair("position_disagrees", positions(batch)[1], kept)
-    in_ldsc, in_per_snp = chain.ldsc == 0, chain.per_snp == 0
     # outside the SNP list says little of a row that per-SNP rules refused for a reason of its own
     recorded = np.where(chain.ldsc == 1, chain.per_snp, chain.ldsc)
     rule = np.where(kept, 0, recorded).astype(np.int8)
-    return Harmonised(
-        keep=kept,
-        keep_ldsc=in_ldsc,
-        keep_per_snp=in_per_snp,
-        rule=rule,
-        rule_ldsc=chain.ldsc,
-        rule_per_snp=chain.per_snp,
-        repairs=chain.repairs,
-        z=np.where(in_ldsc, z, np.nan),
-        n=np.where(in_ldsc, n, np.nan),
-        beta=np.where(in_per_snp, beta, np.nan),
-        se=np.where(in_per_snp, se, np.nan),
-        eaf=np.full(batch.rows, np.nan),
-        maf=batch.ref["ref_maf"],
-        info=batch.numbers("info"),
-        neglog10p=neglog10_p(batch.p_text, batch.numbers("p")),
-        a1=batch.text["ref_a1"],
-        a2=batch.text["ref_a2"],
-        counters=Counters(chain.counts, facts(batch, in_ldsc, in_per_snp)),
-    )
+    nlp = neglog10_p(batch.p_text, batch.numbers("p"))
+    return answer(chain, batch, kept, rule, np.full(batch.rows, np.nan), (z, n, beta, se, nlp))
 
 
 def _munge(

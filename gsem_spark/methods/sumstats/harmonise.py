@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from gsem_spark.errors import ConfigError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.sumstats.alleles import Bools, Match, match
+from gsem_spark.methods.sumstats.answer import answer
 from gsem_spark.methods.sumstats.batch import INPUTS, Batch, decode, positions, same_as_previous, unknown_share
 from gsem_spark.methods.sumstats.chain import Chain
 from gsem_spark.methods.sumstats.compat import harmonise_compat
-from gsem_spark.methods.sumstats.facts import facts
 from gsem_spark.methods.sumstats.samplesize import ldsc_n, per_snp_n
 from gsem_spark.methods.sumstats.scale import CI_WIDTH, standardise
-from gsem_spark.methods.sumstats.spec import Counters, Harmonised, HarmoniseSpec
+from gsem_spark.methods.sumstats.spec import Harmonised, HarmoniseSpec
 from gsem_spark.methods.sumstats.text import P_UNDERFLOW, neglog10_p
 
 Floats = NDArray[np.float64]
@@ -88,33 +88,8 @@ def _harmonise_default(batch: Batch, spec: HarmoniseSpec) -> Harmonised:
     code = next(r.code for r in spec.rules if r.name == "no_product")
     rule[lost_both] = code
     chain.counts[code - 1] += (np.count_nonzero(~nothing | lost_both), np.count_nonzero(lost_both))
-    return _answer(chain, batch, rule, swapped, (z, n, beta, beta_se, nlp))
-
-
-def _answer(chain: Chain, batch: Batch, rule: NDArray[np.int8], swapped: Bools, values: tuple[Floats, ...]) -> Harmonised:
-    z, n, beta, se, nlp = values
-    in_ldsc, in_per_snp = chain.ldsc == 0, chain.per_snp == 0
     eaf = batch.numbers("eaf")
-    return Harmonised(
-        keep=rule == 0,
-        keep_ldsc=in_ldsc,
-        keep_per_snp=in_per_snp,
-        rule=rule,
-        rule_ldsc=chain.ldsc,
-        rule_per_snp=chain.per_snp,
-        repairs=chain.repairs,
-        z=np.where(in_ldsc, z, np.nan),
-        n=np.where(in_ldsc, n, np.nan),
-        beta=np.where(in_per_snp, beta, np.nan),
-        se=np.where(in_per_snp, se, np.nan),
-        eaf=np.where(swapped, 1.0 - eaf, eaf),
-        maf=batch.ref["ref_maf"],
-        info=batch.numbers("info"),
-        neglog10p=nlp,
-        a1=batch.text["ref_a1"],
-        a2=batch.text["ref_a2"],
-        counters=Counters(chain.counts, facts(batch, in_ldsc, in_per_snp)),
-    )
+    return answer(chain, batch, rule == 0, rule, np.where(swapped, 1.0 - eaf, eaf), (z, n, beta, beta_se, nlp))
 
 
 # --- alleles ---------------------------------------------------------------------------------------------------------------
