@@ -65,8 +65,8 @@ class HasParameters(Protocol):
 
 
 def draw(
-    fit: HasParameters | pd.DataFrame, path: str | Path, *, standardised: bool = True, hide_below: float = 0.0,
-    engine: Engine = "auto",
+    fit: HasParameters | pd.DataFrame, path: str | Path = "path_diagram.svg", *, standardised: bool = True,
+    hide_below: float = 0.0, engine: Engine = "auto",
 ) -> Path:
     """Write a path diagram to a file: ``.svg``, ``.png`` or ``.dot`` by its ending.
 

@@ -245,9 +245,11 @@ def test_scree_and_bands_as_files(tmp_path):
         draw_bands(y, V, x, tmp_path / "bands.pdf")
 
 
-def test_a_fit_is_drawn_like_its_table(tmp_path):
+def test_a_fit_is_drawn_like_its_table(tmp_path, monkeypatch):
     fit = SimpleNamespace(parameters=SECOND)
     assert draw(fit, tmp_path / "a.svg").read_bytes() == draw(SECOND, tmp_path / "b.svg").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert draw(fit).read_bytes() == (tmp_path / "path_diagram.svg").read_bytes() == (tmp_path / "a.svg").read_bytes()
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")

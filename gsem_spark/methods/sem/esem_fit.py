@@ -105,13 +105,13 @@ class EsemFit:
             "factor_eigenvalues": self.factor_eigenvalues.tolist(), **frames, "fit": self.fit.to_dict(),
         }
 
-    def draw(self, path: str | Path, *, standardised: bool = True, hide_below: float = SALIENT) -> Path:
+    def draw(self, path: str | Path = "path_diagram.svg", *, standardised: bool = True, hide_below: float = SALIENT) -> Path:
         """Draw the path diagram to a file, ``.svg``, ``.png`` or ``.dot`` by its ending, and return where it is.
 
         Parameters
         ----------
         path
-            Where to.
+            Where to; ``path_diagram.svg`` in the current folder by default.
         standardised
             Print the standardised solution; else the one in the units of S.
         hide_below

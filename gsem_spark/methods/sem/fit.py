@@ -169,13 +169,13 @@ class Fit:
             raise DataError(f"the fit has no path {lhs}{op}{rhs} with a column {column!r}")
         return float(rows[column].iloc[0])
 
-    def draw(self, path: str | Path, *, standardised: bool = True, hide_below: float = 0.0) -> Path:
+    def draw(self, path: str | Path = "path_diagram.svg", *, standardised: bool = True, hide_below: float = 0.0) -> Path:
         """Draw the path diagram to a file, ``.svg``, ``.png`` or ``.dot`` by its ending, and return where it is.
 
         Parameters
         ----------
         path
-            Where to.
+            Where to; ``path_diagram.svg`` in the current folder by default.
         standardised
             Print the standardised solution; else the one in the units of S.
         hide_below
