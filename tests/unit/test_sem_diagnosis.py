@@ -201,11 +201,14 @@ def test_weak_traits_copies_smoothing_and_diagonal_v():
     S = two_factors()
     S[5] *= 0.1
     S[:, 5] *= 0.1
-    figures = [{"trait": t, "mean_chisq": 1.3 if t != "b" else 1.01} for t in NAMES]
+    figures = [{"trait": t, "mean_chisq": 1.3 if t != "b" else 1.01, "n_snps": 150_000 if t == "c" else 1_100_000}
+               for t in NAMES]
     fit = user_model(structure(S, se=0.03, diagnostics={"traits": figures}), TWO)
     weak = fit.diagnosis.of("weak_trait")
     assert {w.subject for w in weak} == {"b", "f"}
     assert "1.010, below 1.02" in next(w.text for w in weak if w.subject == "b")
+    (few,) = fit.diagnosis.of("few_snps")
+    assert (few.subject, few.figures["n_snps"]) == ("c", 150_000)
     near = np.array([[1.0, 0.97, 0.5, 0.4], [0.97, 1.0, 0.5, 0.4], [0.5, 0.5, 1.0, 0.3], [0.4, 0.4, 0.3, 1.0]])
     copies = user_model(structure(near), "F =~ a + b + c + d").diagnosis.of("near_copies")
     assert copies[0].subject == "a, b"

@@ -21,6 +21,7 @@ from gsem_spark.thresholds import (
     LOADING_STRONG,
     LOADING_WEAK,
     MEAN_CHISQ_MIN,
+    MIN_SNPS_WARN,
     RG_MERGE,
     RMSEA_ACCEPTABLE,
 )
@@ -74,6 +75,14 @@ def _data(source: Source) -> list[Finding]:
                 "weak_trait", "warning", trait,
                 f"The mean chi-square of {trait} is {mean_chisq:.3f}, below {MEAN_CHISQ_MIN:g}: there is hardly any signal.",
                 f"leave {trait} out", {"mean_chisq": float(mean_chisq)},
+            ))
+        n_snps = figures.get(trait, {}).get("n_snps")
+        if n_snps is not None and n_snps < MIN_SNPS_WARN:
+            out.append(Finding(
+                "few_snps", "warning", trait,
+                f"The LD score regression of {trait} had {n_snps:,} SNPs, fewer than {MIN_SNPS_WARN:,}: its errors are "
+                "large, and a filter or a join may have lost the rest.",
+                f"look at the QC counts of {trait}", {"n_snps": float(n_snps)},
             ))
     v = cov.V
     if v.shape[0] > 1 and np.count_nonzero(v) == np.count_nonzero(np.diag(v)):
