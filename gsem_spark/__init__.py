@@ -61,6 +61,9 @@ _PUBLIC = {
     "lmm_bootstrap": "gsem_spark.steps.lmm_bootstrap",
     "LmmRun": "gsem_spark.steps.lmm_run",
     "BootstrapRun": "gsem_spark.steps.lmm_bootstrap",
+    "Cohort": "gsem_spark.steps.genotype_source",
+    "kinship": "gsem_spark.steps.kinship",
+    "Kinship": "gsem_spark.steps.kinship",
     "simulate": "gsem_spark.steps.simulate",
     "report": "gsem_spark.steps.report",
     "run_study": "gsem_spark.study",
@@ -98,10 +101,13 @@ if TYPE_CHECKING:
     from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
     from gsem_spark.steps.fit import common_factor as common_factor
+    from gsem_spark.steps.genotype_source import Cohort as Cohort
     from gsem_spark.steps.genotypes import genotypes as genotypes
     from gsem_spark.steps.gwas import Run as Run
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
     from gsem_spark.steps.ingest import munge as munge
+    from gsem_spark.steps.kinship import Kinship as Kinship
+    from gsem_spark.steps.kinship import kinship as kinship
     from gsem_spark.steps.ldsc import ldsc as ldsc
     from gsem_spark.steps.lmm import lmm_scan as lmm_scan
     from gsem_spark.steps.lmm_bootstrap import BootstrapRun as BootstrapRun

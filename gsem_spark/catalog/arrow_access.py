@@ -32,6 +32,9 @@ Batches = Iterable[pa.RecordBatch]
 PartFunction = Callable[[Batches], Iterable[Part]]
 StageFunction = Callable[[Batches], Iterable[tuple[str, Part] | bytes]]
 _STAGED: Final = "table string, packed binary"
+BYTES_PER_BATCH: Final = 64_000_000
+"""What Spark hands to Python at a time where rows hold packed matrices; by itself it counts rows only."""
+_NO_LIMIT: Final = f"{2**31 - 1}b"
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def source(
         frame = store.read(schema) if store.exists(schema) else spark.createDataFrame([], spark_schema(schema))
         for name, values in wanted.items():
             frame = frame.where(F.col(name).isin(values))
+        if any(schema.column(name).type == "binary" for name in columns):
+            bound_batches(spark)
         return Source(frame.select(*columns), iter)
     folder, files = store.files(schema)
     tasks = tasks_of(_pruned(files, wanted), int(spark.sparkContext.defaultParallelism))
@@ -112,6 +117,13 @@ def source(
                     yield from read_part(folder, file, schema, columns)
 
     return Source(spark.range(0, len(tasks), 1, max(len(tasks), 1)), read)
+
+
+def bound_batches(spark: SparkSession) -> None:
+    """Have Spark hand rows to Python in batches of so many bytes at most, where it has no limit yet."""
+    setting = "spark.sql.execution.arrow.maxBytesPerBatch"
+    if spark.conf.get(setting, _NO_LIMIT) == _NO_LIMIT:
+        spark.conf.set(setting, str(BYTES_PER_BATCH))
 
 
 def write_parts(

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pandas as pd
 import pyarrow as pa
 
-from gsem_spark.catalog import arrow_access
+from gsem_spark.catalog import arrow_access, ordered_rows
 from gsem_spark.catalog.arrow_access import PartFunction, Source, Staged, StageFunction, Where
 from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
+from gsem_spark.catalog.ordered_rows import Stretch, Stretches
 from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
 from gsem_spark.catalog.store import Scope, Store, TableInfo
@@ -219,6 +220,10 @@ class Workspace:
     def source(self, table: str, columns: Sequence[str], where: Where | None = None) -> Source:
         """Rows of a large table spread over executor tasks as Arrow batches; ``where`` may name partition columns."""
         return arrow_access.source(self.spark, self._store, schema_of(table), columns, where)
+
+    def stretches(self, table: str, columns: Sequence[str], by: str, wanted: Sequence[Stretch]) -> Stretches:
+        """Stretches of a table's rows, each read by one task in the order of the column ``by``, whatever files they lie in."""
+        return ordered_rows.stretches(self.spark, self._store, schema_of(table), columns, by, wanted)
 
     def replace_parts(
         self,

@@ -173,6 +173,13 @@ def delete_vectors(ws: Workspace, names: list[str]) -> None:
             HadoopFiles(ws.spark).delete(f"{root}/{name}")
 
 
+def file_exists(ws: Workspace, name: str) -> bool:
+    """Whether a file is in the workspace's arrays folder."""
+    root = arrays_root(ws)
+    folder = local_folder(root)
+    return Path(folder, name).is_file() if folder is not None else HadoopFiles(ws.spark).exists(f"{root}/{name}")
+
+
 def arrays_root(ws: Workspace) -> str:
     """Folder of the workspace's arrays.
 

@@ -8,6 +8,7 @@ from gsem_spark.steps.fit import FitStep
 from gsem_spark.steps.genotypes import GenotypesStep
 from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.kinship import KinshipStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
@@ -26,6 +27,6 @@ STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step
     for step in (
         LoadVariants, LoadLdScores, MungeStep, LdscStep, TwoStepLdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep,
-        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep, LmmStep, BootstrapStep,
+        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep, KinshipStep, LmmStep, BootstrapStep,
     )
 }

@@ -24,6 +24,8 @@ from gsem_spark.steps.fit import FitConfig, FitStep
 from gsem_spark.steps.genotypes import GenotypesConfig, GenotypesStep
 from gsem_spark.steps.gwas import GwasConfig, GwasStep
 from gsem_spark.steps.ingest import MungeConfig, MungeStep
+from gsem_spark.steps.kinship import KinshipStep
+from gsem_spark.steps.kinship_config import KinshipConfig
 from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep
 from gsem_spark.steps.ldsc_inputs import LdscConfig
@@ -240,7 +242,7 @@ def _all_genotypes(i: Inputs) -> GenotypesConfig:
     return GenotypesConfig(
         files=("a.bed", "b.bed"), cohort="mice", maf=0.05, missing=0.1, hwe_p=1e-6, info=0.3, keep="keep.txt",
         remove=("a 1", "a 2"), chromosomes=(1, 19), autosomes=19, sex_chromosomes="refuse", multiallelic="refuse",
-        keep_monomorphic=True,
+        keep_monomorphic=True, field="GT", sample_file="a.sample",
     )  # fmt: skip
 
 
@@ -268,6 +270,15 @@ def _all_bootstraps(i: Inputs) -> BootstrapConfig:
         phenotypes="p.txt", covariates="c.txt", formula="a ~ age", gaussianize=True, cohort="mice", kinship="kinship-1",
         loco=None, na=("-9",), n=20, kind="residual", seed=3, level=0.9, reml=False,
     )  # fmt: skip
+
+
+def _all_kinships() -> list[KinshipConfig]:
+    return [
+        KinshipConfig(cohort="mice", kind="low_rank", rank=10, scale="gcta", seed=7, loco=False, snps=("rs1",), missing=0.1,
+                      iterations=3),
+        KinshipConfig(kind="given", file="k.txt", ids="k.fam", normalise=True),
+        KinshipConfig(kind="pedigree", file="k.fam", unknown_parents="founders"),
+    ]
 
 
 def _panel(i: Inputs) -> BuildPanel:
@@ -343,7 +354,7 @@ _STEPS_OF_LDSC = {"method": "ldsc", "two_step": 25.0, "two_step_pairs": 28.0}
 CASES: dict[str, StepCase] = {
     "load_variants": StepCase(
         make=_variants,
-        configs=lambda i: [_variants(i).config, _variants(i, hm3=False).config],
+        configs=lambda i: [_variants(i).config, _variants(i, hm3=False).config, VariantsConfig(cohort="mice")],
         empty=lambda i, ws: _variants(i, "empty"),
         empty_error=DataError,
         permuted=lambda i, ws: _variants(i, "shuffled"),
@@ -513,5 +524,17 @@ CASES: dict[str, StepCase] = {
         permuted=lambda i, ws: scrambled(ws, ("cohorts",), _bootstrap(i, "shuffled")),
         sizes={"gsem_spark.steps.lmm_bootstrap.TASKS_PER_CORE": 1},
         figures=("trait", "n", "samples", "failed"),
+    ),
+    "kinship": StepCase(
+        make=lambda i: KinshipStep(KinshipConfig(kind="standardised", maf=0.03)),
+        starts_from="genotypes",
+        configs=lambda i: [KinshipConfig(kind="standardised", maf=0.03), *_all_kinships()],
+        empty=lambda i, ws: KinshipStep(KinshipConfig(snps=("none of them",))),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(
+            ws, ("cohorts", "genotype_blocks"), KinshipStep(KinshipConfig(kind="standardised", maf=0.03))
+        ),
+        sizes={"gsem_spark.steps.kinship_sums.WAVE_BYTES": 30_000},
+        figures=("samples", "rank", "variants", "mean_diagonal", "loco"),
     ),
 }

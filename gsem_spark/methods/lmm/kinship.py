@@ -75,17 +75,29 @@ def kinship_sums(G: ArrayLike, kind: Kind = "centred") -> KinshipSums:
     ConfigError
         When ``kind`` is unknown.
     """
-    if kind not in _SCALES:
-        raise ConfigError(f"unknown kinship {kind!r}", where="kind", remedy=f"choose from {', '.join(_SCALES)}")
+    scale = scale_of(kind)
     block = np.asarray(G)
     if block.ndim != 2:
         raise DataError(f"a block of genotypes is a matrix, this has the shape {block.shape}", where="G")
     total, variants = np.zeros((block.shape[1], block.shape[1])), 0
     for start in range(0, len(block), SLICE):
-        Z = standardise(block[start : start + SLICE], _SCALES[kind])
+        Z = standardise(block[start : start + SLICE], scale)
         total += Z.T @ Z
         variants += int(Z.any(axis=1).sum())
     return KinshipSums(total, variants)
+
+
+def scale_of(kind: str) -> str:
+    """How :func:`~gsem_spark.methods.lmm.genotypes.standardise` scales the genotypes of a kind of kinship.
+
+    Raises
+    ------
+    ConfigError
+        When the kind is unknown.
+    """
+    if kind not in _SCALES:
+        raise ConfigError(f"unknown kinship {kind!r}", where="kind", remedy=f"choose from {', '.join(_SCALES)}")
+    return _SCALES[kind]
 
 
 def kinship(G: ArrayLike | Iterable[ArrayLike], kind: Kind = "centred") -> Floats:
