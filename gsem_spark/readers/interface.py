@@ -54,8 +54,12 @@ class GenotypeReader(Protocol):
     def samples(self) -> pd.DataFrame:
         """Samples in the order of the genotypes' columns: fid, iid, father, mother (text, "0" where not known), sex (0, 1, 2)."""
 
-    def variants(self) -> pa.Table:
-        """Every variant of the file, in its order, as :data:`INDEX_SCHEMA`."""
+    @property
+    def index_parts(self) -> tuple[str, ...]:
+        """Parts of the file whose variants can only be listed by reading it, work for tasks; none where there is a list."""
+
+    def variants(self, part: str = "") -> pa.Table:
+        """Every variant of the file (or of a part of it), in its order, as :data:`INDEX_SCHEMA`."""
 
     def read(self, blocks: Iterable[pa.Table], columns: Ints | None) -> Iterator[Genotypes]:
         """Genotypes of blocks of variants.

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.readers.bgen_file import BgenFileReader
 from gsem_spark.readers.plink_bed import BedReader
+from gsem_spark.readers.plink_pgen import PgenFileReader
+from gsem_spark.readers.vcf import SUFFIXES, Field, VcfReader
 
 if TYPE_CHECKING:
     from gsem_spark.readers.interface import GenotypeReader
@@ -17,8 +20,17 @@ CHROMOSOME_FIELD: Final = "{chr}"
 _REMOTE: Final = re.compile(r"^(?!file:)[A-Za-z][A-Za-z0-9+.-]*://|^dbfs:")
 
 
-def open_reader(path: str) -> GenotypeReader:
-    """Open a genotype file, or fileset, by its name's ending: .bed, or the prefix of a PLINK 1 fileset.
+def open_reader(path: str, field: Field = "auto", sample_file: str | None = None) -> GenotypeReader:
+    """Open a genotype file by its name's ending, or a PLINK fileset by its prefix.
+
+    Parameters
+    ----------
+    path
+        .bed, .pgen, .bgen, .vcf, .vcf.gz, .vcf.bgz, .bcf, or the prefix of a PLINK 1 or 2 fileset.
+    field
+        Field of a VCF file that is read.
+    sample_file
+        The .sample file of a BGEN file, where it has another name.
 
     Raises
     ------
@@ -31,13 +43,20 @@ def open_reader(path: str) -> GenotypeReader:
         raise ConfigError("genotype files are read by libraries that need a mounted folder", where=path,
                           remedy="mount the place on every node (on Databricks: /Volumes/… or /dbfs/…), or copy the files")
     local = str(Path(path.removeprefix("file://").removeprefix("file:")).expanduser().absolute())
-    if local.endswith(".bed") or (not Path(local).exists() and Path(f"{local}.bed").exists()):
+    if local.endswith(SUFFIXES):
+        return VcfReader.open(local, field)
+    if local.endswith(".bgen"):
+        return BgenFileReader.open(local, sample_file)
+    prefix = not Path(local).exists()
+    if local.endswith(".pgen") or (prefix and Path(f"{local}.pgen").exists()):
+        return PgenFileReader.open(local)
+    if local.endswith(".bed") or (prefix and Path(f"{local}.bed").exists()):
         return BedReader.open(local)
-    if not Path(local).exists():
+    if prefix:
         raise DataError("the file does not exist", where=path,
-                        remedy="correct the path; a PLINK 1 fileset is named by its prefix or .bed file")
+                        remedy="correct the path; a PLINK fileset is named by its prefix, .bed or .pgen file")
     raise ConfigError("the format is not known by the file's name", where=path,
-                      remedy="name the file with its format's ending: .bed")
+                      remedy=f"name the file with its format's ending: .bed .pgen .bgen {' '.join(SUFFIXES)}")
 
 
 def expand_files(patterns: Sequence[str]) -> list[str]:
@@ -52,7 +71,7 @@ def expand_files(patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         if CHROMOSOME_FIELD in pattern:
             names = [pattern.replace(CHROMOSOME_FIELD, str(c)) for c in (*range(1, 27), "X")]
-            fitting = [n for n in names if Path(n).exists() or Path(f"{n}.bed").exists()]
+            fitting = [n for n in names if any(Path(f"{n}{suffix}").exists() for suffix in ("", ".bed", ".pgen"))]
         elif any(c in pattern for c in "*?[") and not Path(pattern).exists():
             path = Path(pattern).expanduser()
             fitting = sorted(map(str, Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))), key=_natural)

@@ -42,6 +42,7 @@ class BedReader:
     source: str = "plink1"
     kind: Kind = "calls"
     sequential: bool = False
+    index_parts: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: str) -> BedReader:
@@ -75,8 +76,9 @@ class BedReader:
         iid, fid, father, mother = (rows[name].tolist() for name in ("iid", "fid", "father", "mother"))
         return sample_frame(iid, fid, father, mother, sex)
 
-    def variants(self) -> pa.Table:
+    def variants(self, part: str = "") -> pa.Table:
         """The .bim file; its fifth column is the counted allele."""
+        del part
         rows = whitespace_table(self.bim, _BIM, required=6)
         bp = pd.to_numeric(rows["bp"], errors="coerce")
         if bp.isna().any() or (bp % 1 != 0).any():

@@ -19,6 +19,7 @@ from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.lmm.genotypes import filter_variants, summarise
 from gsem_spark.readers import GenotypeReader
+from gsem_spark.steps import exchange
 from gsem_spark.steps.genotype_index import EXAMPLES, BlockPlan, share_out
 
 if TYPE_CHECKING:
@@ -62,6 +63,29 @@ class VariantFilters:
             "hwe": f"Hardy-Weinberg p below {self.hwe_p:g}",
             "info": f"imputation information below {self.info:g}",
         }
+
+
+def listed_variants(ws: Workspace, readers: Sequence[GenotypeReader]) -> list[pa.Table]:
+    """Variants of every file: from its list, read by the driver, or by tasks that go through the file, part by part."""
+    work = [(i, part) for i, r in enumerate(readers) for part in r.index_parts]
+    found: dict[tuple[int, str], pa.Table] = {}
+    if work:
+        shared = tuple(readers)
+
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number in (n for batch in batches for n in batch.column(0).to_pylist()):
+                file, part = work[number]
+                packed = exchange.pack(shared[file].variants(part))
+                columns = [pa.array([number]), pa.array([packed], pa.binary())]
+                yield pa.RecordBatch.from_arrays(columns, names=["number", "packed"])
+
+        try:
+            rows = ws.spark.range(0, len(work), 1, len(work)).mapInArrow(run, "number long, packed binary").collect()
+        except Exception as error:
+            raise _task_error(error, readers) from error
+        found = {work[row["number"]]: exchange.unpack(bytes(row["packed"])) for row in rows}
+    return [pa.concat_tables([found[i, part] for part in r.index_parts]) if r.index_parts else r.variants()
+            for i, r in enumerate(readers)]
 
 
 def staged_blocks(

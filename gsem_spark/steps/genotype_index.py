@@ -38,9 +38,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """A block of consecutive variants of a chromosome of one file; ``packed`` are its rows of the index."""
+    """A block of consecutive variants of a chromosome of one file; ``packed`` are its rows of the index.
+
+    ``start`` is the place of its first variant in the file.
+    """
 
     file: int
+    start: int
     chr: int
     block: int
     first: int
@@ -102,6 +106,7 @@ def usable_variants(
                 'leave them out: multiallelic="drop", or split them first (bcftools norm -m -any)')
     index = _drop(index, several, "multiallelic", "other than two alleles; split them (bcftools norm -m -any) to keep them",
                   tallies)
+    index = _place(index, tallies)
     index = _name(index, tallies)
     codes = index.column("snp").combine_chunks().dictionary_encode().indices.to_numpy()
     copies = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
@@ -125,6 +130,16 @@ def _refuse(index: pa.Table, bad: pa.Array, what: str, remedy: str) -> None:
 def _examples(index: pa.Table, bad: pa.Array) -> tuple[str, ...]:
     rows = index.filter(bad).slice(0, EXAMPLES).to_pylist()
     return tuple(f"{r['snp']} ({r['chrom']}:{r['bp']} {r['a2']}/{r['a1']})" for r in rows)
+
+
+def _place(index: pa.Table, tallies: list[Tally]) -> pa.Table:
+    """Negative positions become 0."""
+    bp = index.column("bp")
+    below = pc.less(bp, 0)
+    n = int(pc.sum(below).as_py() or 0)
+    meaning = "repair: negative positions become 0, not known (PLINK skips such variants)"
+    tallies.append(Tally("no_position", meaning, index.num_rows, n, _examples(index, below) if n else ()))
+    return index.set_column(index.column_names.index("bp"), "bp", pc.if_else(below, 0, bp)) if n else index
 
 
 def _name(index: pa.Table, tallies: list[Tally]) -> pa.Table:
@@ -164,7 +179,8 @@ def cut_blocks(index: pa.Table, n_samples: int) -> list[BlockPlan]:
             b = min(a + size, stop)
             rows = index.take(pa.array(order[a:b])).drop_columns(["chr", "file"]).combine_chunks()
             block, first = numbers.get(chromosome, 0), firsts.get(chromosome, 0)
-            plans.append(BlockPlan(file, chromosome, block, first, b - a, exchange.pack(rows)))
+            start_place = rows.column("place")[0].as_py()
+            plans.append(BlockPlan(file, start_place, chromosome, block, first, b - a, exchange.pack(rows)))
             numbers[chromosome], firsts[chromosome] = block + 1, first + b - a
     return plans
 
@@ -186,7 +202,7 @@ def share_out(plans: Sequence[BlockPlan], sequential: Mapping[int, bool], n_samp
     limit = max(1, min(task_bytes, -(-total // max(cores, 1)))) if total else 1
     tasks: list[list[int]] = []
     size = 0
-    order = sorted(range(len(plans)), key=lambda i: (plans[i].file, i))
+    order = sorted(range(len(plans)), key=lambda i: (plans[i].file, plans[i].start if sequential.get(plans[i].file) else i))
     for i in order:
         plan = plans[i]
         same_file = bool(tasks) and plans[tasks[-1][-1]].file == plan.file

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from gsem_spark.catalog.schemas.inputs import QC_LOG
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.readers import GenotypeReader, expand_files, open_reader
-from gsem_spark.steps.genotype_blocks import VariantFilters, staged_blocks
+from gsem_spark.steps.genotype_blocks import VariantFilters, listed_variants, staged_blocks
 from gsem_spark.steps.genotype_index import Tally, cut_blocks, merged_tallies, usable_variants, with_chromosomes
 from gsem_spark.steps.genotype_samples import SampleList, check_samples, chosen_samples, read_list
 from gsem_spark.steps.genotype_source import Cohort, cohort_of
@@ -47,6 +47,8 @@ class GenotypesConfig(StepConfig):
     chromosomes: tuple[int, ...] | None = Field(None, description="chromosomes to read; all autosomes by default")
     autosomes: int = Field(22, ge=1, le=26, description="number of autosomes (19 in mice)")
     sex_chromosomes: Literal["drop", "refuse"] = Field("drop", description="what to do with other chromosomes")
+    field: Literal["auto", "GT", "DS", "GP"] = Field("auto", description="field of VCF files: DS, GP or GT, the first there is")
+    sample_file: str | None = Field(None, description=".sample file of BGEN files; the one beside them by default")
     multiallelic: Literal["drop", "refuse"] = Field("drop", description="what to do with variants of more than two alleles")
     keep_monomorphic: bool = Field(False, description="keep variants that do not vary or have no genotype at all")
 
@@ -86,12 +88,12 @@ class GenotypesStep(Step[GenotypesConfig]):
 
     def result_config(self) -> Mapping[str, Any]:
         """The settings, without the places of files: they count by content."""
-        return self.config.model_dump(mode="json", exclude={"files", "keep", "remove"})
+        return self.config.model_dump(mode="json", exclude={"files", "sample_file", "keep", "remove"})
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Content of every file, and the samples kept."""
         given = self._input()
-        files = {f"{n}{Path(f).suffix}": _sha256(f) for n, r in enumerate(given.readers) for f in r.files}
+        files = {f"{n}{Path(f).suffix}": file_hash(f) for n, r in enumerate(given.readers) for f in r.files}
         return {**files, "samples": samples_hash(given.samples)}
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
@@ -105,7 +107,7 @@ class GenotypesStep(Step[GenotypesConfig]):
         c, given = self.config, self._input()
         version = _version(plan)
         with progress.stage("variant index"):
-            index, tallies = self._index(given)
+            index, tallies = self._index(ws, given)
         plans = cut_blocks(index, len(given.samples))
         with (
             progress.stage(f"genotypes of {len(given.samples):,} samples", total=index.num_rows, unit="variants") as stage,
@@ -140,9 +142,9 @@ class GenotypesStep(Step[GenotypesConfig]):
             self._opened = _open(self.config)
         return self._opened
 
-    def _index(self, given: _Input) -> tuple[pa.Table, list[Tally]]:
+    def _index(self, ws: Workspace, given: _Input) -> tuple[pa.Table, list[Tally]]:
         c = self.config
-        whole = pa.concat_tables([with_chromosomes(r.variants(), i) for i, r in enumerate(given.readers)])
+        whole = pa.concat_tables([with_chromosomes(t, i) for i, t in enumerate(listed_variants(ws, given.readers))])
         return usable_variants(whole, autosomes=c.autosomes, chromosomes=c.chromosomes, sex_chromosomes=c.sex_chromosomes,
                                multiallelic=c.multiallelic)
 
@@ -151,7 +153,7 @@ class GenotypesStep(Step[GenotypesConfig]):
         return {
             **samples, "cohort": self.config.cohort, "version": version, "n_samples": len(given.samples), "n_variants": kept,
             "kind": given.readers[0].kind, "source": given.readers[0].source,
-            "settings": json.dumps(self.config.model_dump(mode="json", exclude={"files"}), sort_keys=True),
+            "settings": json.dumps(self.result_config(), sort_keys=True),
             "files": [Path(r.path).name for r in given.readers],
         }
 
@@ -167,15 +169,17 @@ def genotypes(
     ws
         The workspace.
     files
-        PLINK 1 (``.bed`` with ``.bim`` and ``.fam``, or their prefix). Several files, or a pattern (``chr{chr}.bed``, ``*``),
-        when chromosomes lie in files of their own; all must have the same samples in the same order.
+        PLINK 1 (``.bed`` with ``.bim`` and ``.fam``, or their prefix), PLINK 2 (``.pgen``), BGEN (``.bgen`` with ``.sample``) or
+        VCF (``.vcf``, ``.vcf.gz``, ``.bcf``). Several files, or a pattern (``chr{chr}.bed``, ``*``), when chromosomes lie in
+        files of their own; all must have the same samples in the same order. Tasks read their own ranges; VCF and BGEN files
+        without an index (.tbi, .csi, .bgi) are read from their beginning, one task a file.
     cohort
         Name for the samples; a load replaces what is there under the name.
     progress
         Where to show progress; silent by default.
     **settings
         Further settings of :class:`GenotypesConfig`: ``maf missing hwe_p info keep remove chromosomes autosomes sex_chromosomes
-        multiallelic keep_monomorphic``.
+        multiallelic keep_monomorphic field sample_file``.
 
     Returns
     -------
@@ -214,7 +218,7 @@ def samples_hash(samples: pd.DataFrame) -> str:
 
 
 def _open(config: GenotypesConfig) -> _Input:
-    readers = tuple(open_reader(path) for path in expand_files(config.files))
+    readers = tuple(open_reader(path, config.field, config.sample_file) for path in expand_files(config.files))
     kinds = {r.kind for r in readers}
     if len(kinds) > 1:
         raise DataError("some files have hard calls, others dosages", where=", ".join(config.files),
@@ -266,6 +270,7 @@ def _version(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _sha256(path: str) -> str:
+def file_hash(path: str) -> str:
+    """SHA-256 of a file's bytes, first 16 hex digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
