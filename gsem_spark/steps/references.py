@@ -9,7 +9,7 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reference_text import LD_STEP, VARIANTS_STEP, loads
-from gsem_spark.steps.step import Report, Step
+from gsem_spark.steps.step import Report, Step, checked_config
 from gsem_spark.steps.variant_reference import LoadVariants, VariantsConfig
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def load_references(
     panel: str = "eur",
     *,
     hm3: str | Path | None = None,
+    cohort: str | None = None,
     progress: Progress | None = None,
 ) -> list[Report]:
     """Load a variant reference and/or the LD scores of a panel into a workspace.
@@ -42,17 +43,20 @@ def load_references(
         Name of the panel.
     hm3
         List of HapMap 3 SNPs (SNP A1 A2); without it every reference variant with an LD score is used by LDSC.
+    cohort
+        Take the variants of a cohort of genotypes as the variant reference, in place of ``variants``.
 
     Raises
     ------
     DataError
         A file or folder is missing, lacks a column, or is empty.
     """
-    if variants is None and ld_scores is None:
+    if variants is None and ld_scores is None and cohort is None:
         raise ConfigError("nothing to load: give variants, ld_scores or both")
     steps: list[Step[Any]] = []
-    if variants is not None:
-        steps.append(LoadVariants(VariantsConfig(variants=str(variants), hm3=str(hm3) if hm3 else None)))
+    if variants is not None or cohort is not None:
+        settings = {"variants": str(variants) if variants else None, "hm3": str(hm3) if hm3 else None, "cohort": cohort}
+        steps.append(LoadVariants(checked_config(VariantsConfig, "load-references", **settings)))
     if ld_scores is not None:
         steps.append(
             LoadLdScores(LdScoresConfig(ld_scores=str(ld_scores), weights=str(weights) if weights else None, panel=panel))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from gsem_spark.catalog.files import HadoopFiles
 from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
+from gsem_spark.steps.genotype_source import block_source, cohort_of
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.raw_fields import FieldReader
 from gsem_spark.steps.reference_text import (
@@ -50,10 +52,22 @@ _REQUIRED: Final = ("snp", "a1", "a2")
 
 
 class VariantsConfig(StepConfig):
-    """Where the variant reference is, and the optional list of HapMap 3 SNPs that LDSC uses."""
+    """Where the variant reference is, a file or a cohort of genotypes, and the optional list of HapMap 3 SNPs for LDSC."""
 
-    variants: str
+    variants: str | None = None
     hm3: str | None = None
+    cohort: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> VariantsConfig:
+        if (self.variants is None) == (self.cohort is None):
+            raise ValueError("give a file of variants, or a cohort")
+        return self
+
+    @property
+    def source(self) -> str:
+        """What messages name."""
+        return self.variants if self.variants is not None else f"cohort {self.cohort}"
 
 
 class LoadVariants(Step[VariantsConfig]):
@@ -71,10 +85,12 @@ class LoadVariants(Step[VariantsConfig]):
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Content of the files."""
         files = HadoopFiles(ws.spark)
-        given = {"variants": self.config.variants, **({"hm3": self.config.hm3} if self.config.hm3 else {})}
-        for path in given.values():
+        given = {"variants": self.config.variants, "hm3": self.config.hm3}
+        paths = {role: path for role, path in given.items() if path is not None}
+        for path in paths.values():
             require_file(files, path)
-        return {role: files.sha256(path)[:16] for role, path in given.items()}
+        hashes = {role: files.sha256(path)[:16] for role, path in paths.items()}
+        return hashes if self.config.cohort is None else {**hashes, "cohort": cohort_of(ws, self.config.cohort).version}
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
         """The reference that was loaded last is the one in the table."""
@@ -88,14 +104,14 @@ class LoadVariants(Step[VariantsConfig]):
         ):
             tally = sum((Counter(json.loads(note)) for note in staged.notes), Counter())
             if tally["rows"] == 0:
-                raise DataError("no variant could be read", where=self.config.variants, remedy="columns SNP A1 A2 are needed")
+                raise DataError("no variant could be read", where=self.config.source, remedy="columns SNP A1 A2 are needed")
             announce(self, ws, plan, {})
             staged.commit("reference_variants", metadata={"run_id": plan.run_id})
         rows, with_maf = tally["rows"], tally["with_maf"]
         warnings = []
         if tally["repeated"]:
             warnings.append(
-                f"{tally['repeated']:,} variant names stand more than once in {Path(self.config.variants).name}; "
+                f"{tally['repeated']:,} variant names stand more than once in {Path(self.config.source).name}; "
                 "all copies were left out"
             )
         if with_maf < rows:
@@ -107,7 +123,10 @@ class LoadVariants(Step[VariantsConfig]):
         """The file's variants, each name once, packed by chromosome, and tallies of what was found."""
         partitions = int(ws.spark.sparkContext.defaultParallelism)
         buckets = exchange.BUCKETS_PER_PARTITION * partitions
-        together = _packed_file(ws.spark, self.config.variants, _ROWS, buckets)
+        if self.config.variants is not None:
+            together = _packed_file(ws.spark, self.config.variants, _ROWS, buckets)
+        else:
+            together = _packed_cohort(ws, str(self.config.cohort), buckets)
         listed = self.config.hm3 is not None
         if self.config.hm3 is not None:
             together = together.unionAll(_packed_file(ws.spark, self.config.hm3, _LISTED, buckets))
@@ -189,6 +208,28 @@ def _packed_file(spark: SparkSession, path: str, kind: str, buckets: int) -> Dat
         yield from exchange.packages(kind, (t for t in tables if t.num_rows), exchange.by_name("snp", buckets))
 
     return lines.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
+
+
+def _packed_cohort(ws: Workspace, cohort: str, buckets: int) -> DataFrame:
+    """Variants of a cohort's genotypes, packed."""
+    lists = ("snp", "bp", "a1", "a2", "maf")
+    blocks = block_source(ws, cohort, columns=("chr", *lists))
+    read = blocks.read
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tables = (_variants_of(batch, lists) for batch in read(batches) if batch.num_rows)
+        yield from exchange.packages(_ROWS, tables, exchange.by_name("snp", buckets))
+
+    return blocks.frame.mapInArrow(run, exchange.PACKED_SCHEMA)
+
+
+def _variants_of(blocks: pa.RecordBatch, lists: Sequence[str]) -> pa.Table:
+    """Rows of variants from rows of blocks, as :func:`read_variants` gives them."""
+    columns = {name: pc.list_flatten(blocks.column(name)) for name in lists}
+    chr_ = blocks.column("chr").take(pc.list_parent_indices(blocks.column("snp")))
+    columns["a1"], columns["a2"] = pc.utf8_upper(columns["a1"]), pc.utf8_upper(columns["a2"])
+    columns["maf"] = pc.if_else(pc.is_finite(columns["maf"]), columns["maf"], None)
+    return pa.table({"snp": columns["snp"], "chr": chr_, **{name: columns[name] for name in ("bp", "a1", "a2", "maf")}})
 
 
 def _columns_of(source: TextSource, path: str) -> dict[str, int]:
