@@ -55,6 +55,7 @@ _PUBLIC = {
     "max_fdr": "gsem_spark.steps.mtag_fdr",
     "reconcile": "gsem_spark.steps.reconcile",
     "review": "gsem_spark.steps.review",
+    "export_gwas": "gsem_spark.steps.export_gwas",
     "genotypes": "gsem_spark.steps.genotypes",
     "lmm_scan": "gsem_spark.steps.lmm",
     "mtlmm_scan": "gsem_spark.steps.mtlmm",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from gsem_spark.report.bands import draw_bands as draw_bands
     from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
+    from gsem_spark.steps.export_gwas import export_gwas as export_gwas
     from gsem_spark.steps.fit import common_factor as common_factor
     from gsem_spark.steps.genotype_source import Cohort as Cohort
     from gsem_spark.steps.genotypes import genotypes as genotypes

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gsem_spark.cli import display
-from gsem_spark.cli.app import app, err, out
+from gsem_spark.cli.app import app, err, out, show_warning
 from gsem_spark.cli.options import QuietOption, WorkspaceArgument, open_workspace
 from gsem_spark.cli.options import progress as progress_of
 from gsem_spark.errors import ConfigError
@@ -97,20 +97,56 @@ def export(
     reference: Annotated[
         bool, typer.Option("--reference", help="Columns of the reference program's files (mtag_results, one trait a file).")
     ] = False,
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="FORMAT", help="gwas_results for genomicsem, gwas-ssf, ldsc or fuma.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option("--path", metavar="F1~SNP", help="With --as: only this path; may be repeated.")
+    ] = None,
+    n: Annotated[float | None, typer.Option("--n", help="With --as: sample size in place of the effective one.")] = None,
+    assembly: Annotated[str, typer.Option("--assembly", help="With --as gwas-ssf: genome assembly, e.g. GRCh37.")] = "unknown",
+    bgzip: Annotated[bool, typer.Option("--bgzip", help="With --as: blocked gzip with a tabix index.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write a table of results as one tab-separated text file, ordered by chromosome and position.
 
-    Reads one table; writes FILE, at once or not at all. One chromosome at a time passes through the driver.
+    Reads one table; writes FILE, at once or not at all. One chromosome at a time passes through the driver. With --as a GWAS
+    becomes what other programs read, one file a path of the SNP.
 
-    Example: [bold]gsem-spark export my_study gwas_results factor.tsv.gz[/bold]
+    Examples: [bold]gsem-spark export my_study gwas_results factor.tsv.gz[/bold],
+    [bold]gsem-spark export my_study gwas_results factor.tsv.gz --as gwas-ssf --assembly GRCh37 --bgzip[/bold]
     """
     from gsem_spark.steps.export import export_table
 
+    if as_ is not None:
+        _export_gwas(workspace, table, target, as_, run, path, n, assembly, bgzip, quiet)
+        return
     rows = export_table(
         open_workspace(workspace), table, target, run_id=run, trait=trait, reference=reference, progress=progress_of(quiet)
     )
     out.print(f"{target}: {rows:,} rows")
+
+
+def _export_gwas(
+    workspace: str, table: str, target: Path, as_: str, run: str | None, path: list[str] | None, n: float | None, assembly: str,
+    bgzip: bool, quiet: bool,
+) -> None:
+    from gsem_spark.steps.export_gwas import export_gwas
+
+    if table != "gwas_results":
+        raise ConfigError(f"table {table} has no formats of other programs", where="--as", remedy="gwas_results has")
+    for made in export_gwas(
+        open_workspace(workspace), target, as_, run_id=run, paths=path, n=n, assembly=assembly, bgzip=bgzip,  # type: ignore[arg-type]
+        progress=progress_of(quiet),
+    ):
+        size = f", N {made.n:,.0f}" if made.n is not None else ""
+        out.print(f"{made.file}: {made.path}, {made.rows:,} SNPs{size}", highlight=False)
+        for other in made.others:
+            out.print(str(other), highlight=False)
+        if made.left_out:
+            show_warning(f"{made.left_out:,} SNPs without an estimate are left out")
+        if made.without_frequency:
+            show_warning(f"{made.without_frequency:,} SNPs have no effect allele frequency: the GWAS Catalog asks for one")
 
 
 def _writes(step: str) -> tuple[str, ...]:

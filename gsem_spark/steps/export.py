@@ -5,8 +5,6 @@ Rows pass through the driver one chromosome at a time, so that its memory is bou
 
 from __future__ import annotations
 
-import gzip
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +13,11 @@ import pyarrow.csv
 from pyspark.sql import functions as F
 
 from gsem_spark.catalog.schemas import TableSchema, schema_of
-from gsem_spark.errors import ConfigError, DataError, StorageError
+from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.mtag.columns import META_COLUMNS, TRAIT_COLUMNS, reference_columns
 from gsem_spark.steps.mtag_write import META
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.text_files import text_file
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _ID_COLUMNS: Final = ("run_id", "panel_id", "covstruct_id", "fit_id", "blocks_id")
 _ORDER: Final = ("trait", "chr", "bp", "locus", "snp", "lhs", "op", "rhs", "file_id", "row", "step", "seq")
-_GZIP_LEVEL: Final = 4
 
 
 def export_table(
@@ -49,7 +47,7 @@ def export_table(
     table
         Table name.
     target
-        File to write: gzip when its name ends in ``.gz``. It appears when it is complete.
+        File to write: gzip when its name ends in ``.gz``, BGZF when in ``.bgz``. It appears when it is complete.
     run_id
         Value of the table's run, panel or structure column; where there are several and none is named, the last run's.
     trait
@@ -83,31 +81,21 @@ def export_table(
     )
     slices = [text.where(F.col("chr") == c) for c in chromosomes]
     slices += [text.where("chr IS NULL")] if "chr" in order else [text]
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     rows = 0
-    try:
-        with partial.open("wb") as raw, (progress or Progress()).stage(f"export of {table}", len(slices), "slices") as stage:
-            out: Any = gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) if target.suffix == ".gz" else raw
-            out.write(("\t".join(names) + "\n").encode())
-            for part in slices:
-                batch = part.orderBy(*order).toArrow() if order else part.toArrow()
-                if to_reference is not None:
-                    renamed = reference_columns(batch.to_pandas(), meta=to_reference == META)
-                    batch = pa.Table.from_pandas(renamed, preserve_index=False)
-                pa.csv.write_csv(batch, out, pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"))
-                rows += batch.num_rows
-                stage.advance(1)
-            if out is not raw:
-                out.close()
+    with (progress or Progress()).stage(f"export of {table}", len(slices), "slices") as stage, text_file(target) as out:
+        out.write(("\t".join(names) + "\n").encode())
+        for part in slices:
+            batch = part.orderBy(*order).toArrow() if order else part.toArrow()
+            if to_reference is not None:
+                renamed = reference_columns(batch.to_pandas(), meta=to_reference == META)
+                batch = pa.Table.from_pandas(renamed, preserve_index=False)
+            pa.csv.write_csv(batch, out, pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"))
+            rows += batch.num_rows
+            stage.advance(1)
         if rows == 0:
             raise DataError(
                 "there is no row to export", where=f"table {table}", remedy=f"gsem-spark runs {ws.location} shows what was run"
             )
-        partial.replace(target)
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(target), remedy="choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return rows
 
 

@@ -1,7 +1,11 @@
 """``mtag``, ``reconcile`` and ``review`` as they are typed, on a small simulated set, in this process."""
 
+import hashlib
+
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import gsem_spark as gs
@@ -74,3 +78,48 @@ def test_a_matrix_file_and_what_is_wrong_with_it(workspace, tmp_path):
     status, said = type_in("mtag", workspace, "--traits", "T1", "--sigma", good, "--quiet")
     assert status == 4
     assert "MTAG needs at least 2 traits" in said
+
+
+def test_the_factor_s_gwas_for_other_programs_and_back_again(workspace, tmp_path):
+    """What munge reads of our own files are the numbers that stand in the table."""
+    ws = gs.Workspace.open(workspace)
+    run = [e for e in ws.runs.all() if e.step == "common_factor_gwas"][-1]
+    results = ws.read("gwas_results").toPandas().set_index("snp").sort_index()
+    size = round(run.summary["effective_n"])
+    for kind, name, columns in (("gwas-ssf", "factor.tsv.bgz", 10), ("ldsc", "factor.sumstats.gz", 5)):
+        options = ("--as", kind, "--assembly", "GRCh37", "--quiet")
+        status, said = type_in("export", workspace, "gwas_results", tmp_path / name, *options)
+        assert status == 0, said
+        assert f"{name}: F1~SNP, {len(results):,} SNPs, N {size:,}" in said.replace("\n", "")
+        text = pd.read_csv(tmp_path / name, sep="\t", compression="gzip")
+        assert len(text) == len(results) and len(text.columns) >= columns
+        gs.munge(ws, [gs.Trait(kind, str(tmp_path / name))])
+        back = ws.read("sumstats").where(f"trait = '{kind}'").toPandas().set_index("snp").sort_index()
+        assert back.index.equals(results.index)
+        assert np.allclose(back["z"], results["z"], rtol=1e-9) and (back["n"] == size).all()
+        assert (back["a1"] == results["a1"]).all()
+    meta = yaml.safe_load((tmp_path / "factor.tsv.bgz-meta.yaml").read_text())
+    assert meta["data_file_md5sum"] == hashlib.md5((tmp_path / "factor.tsv.bgz").read_bytes()).hexdigest()
+    assert meta["genome_assembly"] == "GRCh37" and meta["samples"][0]["sample_size"] == size
+    assert "var(F) / (2 MAF (1 - MAF) SE^2)" in meta["author_notes"]
+    assert (tmp_path / "factor.tsv.bgz.tbi").exists()
+    first = pd.read_csv(tmp_path / "factor.tsv.bgz", sep="\t", compression="gzip").set_index("rsid").sort_index()
+    eaf = ws.read("sumstats").where("trait = 'T1'").toPandas().set_index("snp")["eaf"]
+    assert np.array_equal(first["effect_allele_frequency"], eaf[first.index])
+
+
+def test_genomicsem_s_table_and_what_cannot_be_exported(workspace, tmp_path):
+    target = tmp_path / "factor.tsv"
+    status, said = type_in("export", workspace, "gwas_results", target, "--as", "genomicsem", "--path", "F1 ~ SNP", "--quiet")
+    assert status == 0, said
+    table = pd.read_csv(target, sep="\t")
+    assert list(table.columns[:11]) == ["SNP", "CHR", "BP", "MAF", "A1", "A2", "i", "lhs", "op", "rhs", "est"]
+    assert table["i"].tolist() == list(range(1, len(table) + 1)) and (table["BP"].diff()[table["CHR"].diff() == 0] >= 0).all()
+    for arguments, words in (
+        (("gwas_results", target, "--as", "plink"), "there is no format 'plink'"),
+        (("gwas_results", target, "--as", "ldsc", "--path", "F2~SNP"), "the run has no path F2~SNP"),
+        (("gwas_results", target, "--as", "ldsc", "--run", "other"), "there is no finished GWAS other"),
+        (("loci", target, "--as", "ldsc"), "table loci has no formats of other programs"),
+    ):
+        status, said = type_in("export", workspace, *arguments, "--quiet")
+        assert status != 0 and words in said
