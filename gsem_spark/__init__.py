@@ -55,6 +55,11 @@ _PUBLIC = {
     "max_fdr": "gsem_spark.steps.mtag_fdr",
     "reconcile": "gsem_spark.steps.reconcile",
     "review": "gsem_spark.steps.review",
+    "read_fusion": "gsem_spark.steps.predictor_files",
+    "panel_snps": "gsem_spark.steps.predictor_files",
+    "t_sem": "gsem_spark.methods.gwas",
+    "multi_snp": "gsem_spark.methods.gwas",
+    "multi_gene": "gsem_spark.methods.gwas",
     "export_gwas": "gsem_spark.steps.export_gwas",
     "genotypes": "gsem_spark.steps.genotypes",
     "lmm_scan": "gsem_spark.steps.lmm",
@@ -76,6 +81,9 @@ if TYPE_CHECKING:
     from gsem_spark import methods as methods
     from gsem_spark.catalog.workspace import Workspace as Workspace
     from gsem_spark.errors import GsemError as GsemError
+    from gsem_spark.methods.gwas import multi_gene as multi_gene
+    from gsem_spark.methods.gwas import multi_snp as multi_snp
+    from gsem_spark.methods.gwas import t_sem as t_sem
     from gsem_spark.methods.ldsc.covstruct import CovStruct as CovStruct
     from gsem_spark.methods.sem import Model as Model
     from gsem_spark.methods.sem import compare as compare
@@ -119,6 +127,8 @@ if TYPE_CHECKING:
     from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
     from gsem_spark.steps.mtag_run import MtagRun as MtagRun
     from gsem_spark.steps.mtlmm import mtlmm_scan as mtlmm_scan
+    from gsem_spark.steps.predictor_files import panel_snps as panel_snps
+    from gsem_spark.steps.predictor_files import read_fusion as read_fusion
     from gsem_spark.steps.reconcile import reconcile as reconcile
     from gsem_spark.steps.references import load_references as load_references
     from gsem_spark.steps.report import report as report

@@ -23,7 +23,7 @@ INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
 _VERB_ORDER: Final = (
     "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
-    "common-factor-gwas", "gwas", "genotypes", "kinship", "mtag", "max-fdr", "reconcile", "review", "report",
+    "common-factor-gwas", "gwas", "t-sem", "multi-snp", "genotypes", "kinship", "mtag", "max-fdr", "reconcile", "review", "report",
     "tables", "runs", "export", "simulate",
 )  # fmt: skip
 PLAIN_WIDTH: Final = 120
@@ -176,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     # importing registers their verbs
     from gsem_spark.cli import (  # noqa: F401
+        gene_verbs,
         genotype_verbs,
         inspect_verbs,
         model_verbs,

@@ -71,15 +71,15 @@ def fit(
     called = name if name is not None else place.stem if place is not None else ""
     try:
         Model.parse(text, std_lv=std_lv)  # before Spark starts
-        cov, ws = _structure(workspace, covstruct, traits)
+        cov, ws = find_structure(workspace, covstruct, traits)
         made = user_model(
             cov, text, estimation, std_lv, ws, bound_residuals=bound_residuals, name=called,  # type: ignore[arg-type] # checked there
         )  # fmt: skip
     except ModelError as error:
-        raise _placed(error, place) from None
+        raise placed(error, place) from None
     print_fit(made)
     if save is not None:
-        _say_written(write_fit(made, save), save)
+        say_written(write_fit(made, save), save)
     if not made.converged:
         raise ConvergenceError("the fit did not converge: the numbers above are not estimates", remedy="see its notes")
 
@@ -107,7 +107,7 @@ def esem(
     from gsem_spark.methods.sem.esem import esem as run
     from gsem_spark.methods.sem.write_model import write_model
 
-    cov, _ = _structure(workspace, covstruct, traits)
+    cov, _ = find_structure(workspace, covstruct, traits)
     made = run(cov, factors, rotation, estimation)  # type: ignore[arg-type] # checked there
     out.print(made.summary(), markup=False, highlight=False, soft_wrap=True)
     try:
@@ -118,7 +118,7 @@ def esem(
         suggested = ""
         out.print(f"\nNo confirmatory model from loadings of {cutoff:g}: {error}", markup=False, highlight=False, soft_wrap=True)
     if save is not None:
-        _say_written(write_esem(made, suggested, save), save)
+        say_written(write_esem(made, suggested, save), save)
 
 
 @app.command("parallel-analysis")
@@ -138,11 +138,11 @@ def parallel_analysis(
     """
     from gsem_spark.methods.sem.parallel import parallel_analysis as run
 
-    cov, _ = _structure(workspace, covstruct, traits)
+    cov, _ = find_structure(workspace, covstruct, traits)
     made = run(cov, draws, seed)
     out.print(made.summary(), markup=False, highlight=False, soft_wrap=True)
     if save is not None:
-        _say_written(write_parallel(made, save), save)
+        say_written(write_parallel(made, save), save)
 
 
 def print_fit(fit: Fit) -> None:
@@ -153,7 +153,7 @@ def print_fit(fit: Fit) -> None:
         out.print(f"  - {finding}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _structure(workspace: str | None, covstruct: str, traits: str | None) -> tuple[CovStruct, Workspace | None]:
+def find_structure(workspace: str | None, covstruct: str, traits: str | None) -> tuple[CovStruct, Workspace | None]:
     """Find the covariance structure, in a file or in the workspace, and open the workspace where one is named."""
     ws = None if workspace is None else open_workspace(workspace)
     if looks_like_a_file(covstruct):
@@ -170,12 +170,13 @@ def _structure(workspace: str | None, covstruct: str, traits: str | None) -> tup
     return (cov.subset(names) if names else cov), ws
 
 
-def _placed(error: ModelError, place: Path | None) -> ModelError:
+def placed(error: ModelError, place: Path | None) -> ModelError:
     """Name the file in an error on a line of it."""
     if place is None or not error.where.startswith("model line"):
         return error
     return ModelError(error.what, where=f"{place}, {error.where.removeprefix('model ')}", remedy=error.remedy)
 
 
-def _say_written(names: list[str], folder: Path) -> None:
+def say_written(names: list[str], folder: Path) -> None:
+    """Print which files a folder got."""
     out.print(f"\nwritten to {folder}: {', '.join(names)}", markup=False, highlight=False, soft_wrap=True)

@@ -123,3 +123,21 @@ def test_genomicsem_s_table_and_what_cannot_be_exported(workspace, tmp_path):
     ):
         status, said = type_in("export", workspace, *arguments, "--quiet")
         assert status != 0 and words in said
+
+
+def test_snps_of_the_panel_in_one_model(workspace, tmp_path):
+    """One SNP of the panel, with its own LD of 1, is its GWAS with the measurement free."""
+    ws = gs.Workspace.open(workspace)
+    results = ws.read("gwas_results").toPandas().set_index("snp")
+    best = results["p"].idxmin()
+    (tmp_path / "ld.txt").write_text("1\n")
+    options = ("--covstruct", "last", "--snps", best, "--ld", tmp_path / "ld.txt", "--gc", "standard", "--out", tmp_path / "fit")
+    status, said = type_in("multi-snp", workspace, "--model", f"F1 =~ T1 + T2 + T3\nF1 ~ {best}", *options)
+    assert status == 0, said
+    table = pd.read_csv(tmp_path / "fit" / "parameters.csv")
+    own = table[(table["op"] == "~") & (table["rhs"] == best)].iloc[0]
+    assert np.isclose(own["est"], results.loc[best, "est"], rtol=1e-6)
+    assert np.isclose(own["se"], results.loc[best, "se"], rtol=1e-6)
+    absent = (*options[:3], "rs0", *options[4:])
+    status, said = type_in("multi-snp", workspace, "--model", "F1 =~ T1 + T2 + T3\nF1 ~ rs0", *absent)
+    assert status == 4 and "rs0: not in the panel of T1, T2, T3" in " ".join(said.split())

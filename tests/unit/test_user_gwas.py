@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gsem_spark.errors import ConvergenceError, ModelError
-from gsem_spark.methods.gwas import RESULT_COLUMNS, UserModelGwas, fit_snps
+from gsem_spark.methods.gwas import RESULT_COLUMNS, CommonFactorGwas, UserModelGwas, fit_snps
 from gsem_spark.methods.gwas.moments import s_full, v_full
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.model import Model
@@ -104,6 +104,21 @@ def test_the_closed_form_is_the_optimum(cov: CovStruct, snps) -> None:
         assert np.max(np.abs(got["est"] - want["est"]) / want["se"]) < 1e-8
         for column in ("se", "chisq", "q_snp"):
             assert np.allclose(got[column], want[column], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("std_lv", [False, True])
+def test_one_factor_with_everything_free_is_the_common_factor_gwas(cov: CovStruct, snps, std_lv: bool) -> None:
+    """Under one identification the models are one: the first trait's loading at 1, or the factor's residual variance at 1.
+
+    Their Q_SNP are other statistics: residuals of the SNP's covariances here, direct effects on every trait there.
+    """
+    user = UserModelGwas.prepare(cov, ONE, fix_measurement=False, std_lv=std_lv)
+    factor = CommonFactorGwas.prepare(cov, std_lv=std_lv)
+    one, other = user.fit(*snps), factor.fit(*snps)
+    assert np.max(np.abs(one["est"] - other["est"]) / other["se"]) < 1e-8
+    for column in ("se", "chisq", "aic"):
+        assert np.allclose(one[column], other[column], rtol=1e-8)
+    assert np.array_equal(one["chisq_df"], other["chisq_df"]) and one["status"].tolist() == other["status"].tolist()
 
 
 def test_the_closed_form_is_not_chosen_where_it_would_be_wrong(cov: CovStruct, snps) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -164,6 +164,41 @@ def fit_genes(
     columns = gwas.fit_predictor(by_name(beta, cov.traits, "beta"), by_name(se, cov.traits, "se"), hsq)
     frame = gwas.frame(columns).rename(columns={"snp": "row"})
     return frame if smooth_check else frame.drop(columns="z_smooth")
+
+
+def t_sem(cov: CovStruct, genes: pd.DataFrame, model: str | Model, **settings: Any) -> pd.DataFrame:
+    r"""Transcriptome-wide SEM: a model with ``Gene`` as a predictor, fitted to every gene of a joined table.
+
+    Parameters
+    ----------
+    cov
+        S, V and I; its traits that the table lacks are left out, and may not be in the model.
+    genes
+        panel, gene, hsq, ``beta.T`` and ``se.T`` for every trait T, as :func:`join_genes` and ``gs.read_fusion`` give it.
+    model
+        lavaan syntax, e.g. ``"F1 =~ a + b + c\nF1 ~ Gene"``.
+    **settings
+        ``gc sub gene_se estimation std_lv smooth_check q_snp fix_measurement`` of :func:`fit_genes`.
+
+    Returns
+    -------
+    DataFrame
+        panel, gene, hsq, then the columns of :func:`fit_genes`: one row a gene and parameter.
+
+    Raises
+    ------
+    ModelError
+        A column is missing, or as :func:`fit_genes`.
+    """
+    absent = [c for c in (*KEYS, "hsq") if c not in genes.columns]
+    if absent:
+        raise ModelError(f"the table of genes has no column {', '.join(absent)}", remedy="make it with read_fusion")
+    part = cov.subset([t for t in cov.traits if f"beta.{t}" in genes.columns])
+    fitted = fit_genes(part, genes, genes, genes["hsq"].to_numpy(dtype=np.float64), model, **settings)
+    named = genes[[*KEYS, "hsq"]].iloc[fitted["row"].to_numpy()].reset_index(drop=True)
+    out = pd.concat([named, fitted.drop(columns="row")], axis=1)
+    out.attrs |= fitted.attrs
+    return out
 
 
 def _numbers(column: pd.Series) -> Floats:
