@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "conf" / "studies" / "demo.yaml"
 VERBS = [
     "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
-    "common-factor-gwas", "gwas", "mtag", "max-fdr", "reconcile", "review", "report",
+    "common-factor-gwas", "gwas", "t-sem", "multi-snp", "mtag", "max-fdr", "reconcile", "review", "report",
     "tables", "runs", "export", "simulate",
 ]  # fmt: skip
 

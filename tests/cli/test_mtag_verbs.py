@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 import gsem_spark as gs
-from gsem_spark.cli import inspect_verbs, mtag_verbs, reconcile_verbs, step_verbs  # noqa: F401 - importing registers their verbs
+from gsem_spark.cli import gene_verbs, inspect_verbs, mtag_verbs, reconcile_verbs, step_verbs  # noqa: F401 - importing registers their verbs
 from gsem_spark.cli.app import app
 from gsem_spark.steps.simulate import simulate
 
@@ -84,17 +84,20 @@ def test_the_factor_s_gwas_for_other_programs_and_back_again(workspace, tmp_path
     """What munge reads of our own files are the numbers that stand in the table."""
     ws = gs.Workspace.open(workspace)
     run = [e for e in ws.runs.all() if e.step == "common_factor_gwas"][-1]
-    results = ws.read("gwas_results").toPandas().set_index("snp").sort_index()
+    everything = ws.read("gwas_results").toPandas().set_index("snp").sort_index()
+    results = everything[everything["est"].notna()]
     size = round(run.summary["effective_n"])
     for kind, name, columns in (("gwas-ssf", "factor.tsv.bgz", 10), ("ldsc", "factor.sumstats.gz", 5)):
         options = ("--as", kind, "--assembly", "GRCh37", "--quiet")
         status, said = type_in("export", workspace, "gwas_results", tmp_path / name, *options)
         assert status == 0, said
         assert f"{name}: F1~SNP, {len(results):,} SNPs, N {size:,}" in said.replace("\n", "")
+        assert f"{len(everything) - len(results)} SNPs without an estimate are left out" in said.replace("\n", " ")
         text = pd.read_csv(tmp_path / name, sep="\t", compression="gzip")
         assert len(text) == len(results) and len(text.columns) >= columns
-        gs.munge(ws, [gs.Trait(kind, str(tmp_path / name))])
-        back = ws.read("sumstats").where(f"trait = '{kind}'").toPandas().set_index("snp").sort_index()
+        trait = kind.replace("-", "_")
+        gs.munge(ws, [gs.Trait(trait, str(tmp_path / name))])
+        back = ws.read("sumstats").where(f"trait = '{trait}'").toPandas().set_index("snp").sort_index()
         assert back.index.equals(results.index)
         assert np.allclose(back["z"], results["z"], rtol=1e-9) and (back["n"] == size).all()
         assert (back["a1"] == results["a1"]).all()
@@ -103,7 +106,9 @@ def test_the_factor_s_gwas_for_other_programs_and_back_again(workspace, tmp_path
     assert meta["genome_assembly"] == "GRCh37" and meta["samples"][0]["sample_size"] == size
     assert "var(F) / (2 MAF (1 - MAF) SE^2)" in meta["author_notes"]
     assert (tmp_path / "factor.tsv.bgz.tbi").exists()
-    first = pd.read_csv(tmp_path / "factor.tsv.bgz", sep="\t", compression="gzip").set_index("rsid").sort_index()
+    exact = {"sep": "\t", "compression": "gzip", "float_precision": "round_trip"}
+    first = pd.read_csv(tmp_path / "factor.tsv.bgz", **exact).set_index("rsid").sort_index()
+    assert np.array_equal(first["beta"], results["est"]) and np.array_equal(first["standard_error"], results["se"])
     eaf = ws.read("sumstats").where("trait = 'T1'").toPandas().set_index("snp")["eaf"]
     assert np.array_equal(first["effect_allele_frequency"], eaf[first.index])
 
