@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.methods.gwas.moments import spd_inverse
-from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.arrangement import Structure, as_ints
-from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem.model import Model
+from gsem_spark.methods.vech import vech_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
