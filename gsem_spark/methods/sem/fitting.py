@@ -83,12 +83,11 @@ def fit_model(cov: CovStruct, model: Model, estimation: Estimation = "DWLS", *, 
     part = cov if cov.traits == model.observed else cov.subset(model.observed)
     moments = smooth_moments(part.S, part.V)
     check_enough_moments(model)
-    first = starting_values(model, moments.S)
     if not model.restrictions.empty:  # a bound that holds with equality would hide that there is no other limit
-        check_identified(model, moments.S, first)
-    raw = _solve(model, moments.S, moments.V, estimation, first)
+        check_identified(model, moments.S, starting_values(model, moments.S))
+    raw = _solve(model, moments.S, moments.V, estimation, starting_values(model, moments.S, close=True))
     if raw.theta_cov is None:
-        check_identified(model, moments.S, first)
+        check_identified(model, moments.S, starting_values(model, moments.S))
     standard = _standardised(model, moments, estimation, raw)
     heywood = heywood_cases(model, standard.optimum.theta) if raw.optimum.converged and standard.optimum.converged else []
     fit = _assemble(model, estimation, moments, raw, standard, heywood)

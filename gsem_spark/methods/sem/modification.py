@@ -96,8 +96,10 @@ def modification_indices(fit: Fit, minimum: float = 0.0) -> pd.DataFrame:
         "std_epc": epc / _units(at, rows, columns, directed),
     })
     table = table[np.isfinite(index) & (index >= minimum)]
-    order = table.assign(down=-table["mi"]).sort_values(["down", "lhs", "op", "rhs"], kind="stable").index
-    return table.loc[order].reset_index(drop=True)
+    # Two names of one change have one index, up to rounding, which must not order them.
+    down = [-float(f"{x:.9g}") for x in table["mi"]]
+    ranked = table.assign(down=down).sort_values(["down", "lhs", "op", "rhs"], kind="stable", ignore_index=True)
+    return ranked.drop(columns="down")
 
 
 def candidates_of(model: Model) -> list[Candidate]:

@@ -12,6 +12,7 @@ from gsem_spark.methods.sem.constraints import MET_TOLERANCE
 from gsem_spark.methods.sem.model import Model
 
 Floats = NDArray[np.float64]
+Weights = tuple[list[int], Floats]
 
 RESIDUAL_SHARE: Final = 0.5
 """Share of a variable's variance that starts as residual variance."""
@@ -20,19 +21,28 @@ LATENT_SHARE: Final = 0.5
 SMALLEST_LOADING: Final = 0.1
 LARGEST_LOADING: Final = 0.9
 """A standardised loading starts between these, lest a factor vanish, or leave no residual, at the start."""
+SMALLEST_SHARE: Final = 0.1
+"""A residual variance starts with at least this share of the variance."""
+LARGEST_CORRELATION: Final = 0.9
+"""Factors start with a correlation between this and its negative."""
 
 
-def starting_values(model: Model, S: Floats) -> Floats:
+def starting_values(model: Model, S: Floats, *, close: bool = False) -> Floats:
     """Start theta (q,) for a model of the covariances S (k, k).
 
     Loadings come from the first eigenvector of the indicators' correlations, so that indicators which correlate negatively
     start with opposite signs; residual variances are half of the variances; covariances and regressions start at zero. A
     path's own ``start`` goes before all of this.
+
+    With ``close``, loadings are the closed-form estimates of one factor alone, and residual variances and the factors'
+    covariances what follows from them: near the optimum where traits belong to one factor each, and no better than the usual
+    start where they do not.
     """
     observed = {name: i for i, name in enumerate(model.observed)}
     variance = np.abs(np.diag(S)).tolist()
     latent_variance = {p.lhs: p.fixed for p in model.paths if p.op == "~~" and p.lhs == p.rhs and p.lhs not in observed}
-    loadings = _loadings(model, S, observed, latent_variance)
+    loadings, weights = _loadings(model, S, observed, latent_variance, close)
+    explained = _explained(model, weights, observed) if close else {}
     theta = np.zeros(model.n_free)
     filled = np.zeros(model.n_free, dtype=bool)
     for path, i in zip(model.paths, model.path_index.tolist(), strict=True):
@@ -44,26 +54,41 @@ def starting_values(model: Model, S: Floats) -> Floats:
         elif path.op == "=~":
             theta[i] = loadings.get((path.lhs, path.rhs), 1.0)
         elif path.op == "~~" and path.lhs == path.rhs:
-            theta[i] = (
-                RESIDUAL_SHARE * variance[observed[path.lhs]] if path.lhs in observed
-                else loadings.get((path.lhs, path.lhs), LATENT_SHARE)
+            if path.lhs in observed:
+                own = variance[observed[path.lhs]]
+                theta[i] = max(own - explained[path.lhs], SMALLEST_SHARE * own) if path.lhs in explained else RESIDUAL_SHARE * own
+            else:
+                theta[i] = loadings.get((path.lhs, path.lhs), LATENT_SHARE)
+        elif close and path.op == "~~" and path.lhs in weights and path.rhs in weights:
+            theta[i] = _covariance(S, weights[path.lhs], weights[path.rhs]) * np.sqrt(
+                loadings[(path.lhs, path.lhs)] * loadings[(path.rhs, path.rhs)]
             )
     return theta
 
 
 def _loadings(
-    model: Model, S: Floats, observed: dict[str, int], latent_variance: dict[str, float | None]
-) -> dict[tuple[str, str], float]:
-    """Start of each (factor, indicator) loading, and under (factor, factor) of a free factor variance."""
+    model: Model, S: Floats, observed: dict[str, int], latent_variance: dict[str, float | None], close: bool
+) -> tuple[dict[tuple[str, str], float], dict[str, Weights]]:
+    """Starts, and what they come from.
+
+    Returns
+    -------
+    starts
+        Of each (factor, indicator) loading, and under (factor, factor) of a free factor variance.
+    weights
+        By factor, places of its observed indicators and their loadings on it at variance 1.
+    """
     out: dict[tuple[str, str], float] = {}
+    weights: dict[str, Weights] = {}
     for factor in model.latent:
         paths = [p for p in model.paths if p.op == "=~" and p.lhs == factor and p.rhs in observed]
         if not paths:
             continue
         at = [observed[p.rhs] for p in paths]
         sd = np.sqrt(np.abs(np.diag(S)[at]))
-        standard = _first_direction(S[np.ix_(at, at)] / np.outer(sd, sd))
-        values = standard * sd
+        correlation = S[np.ix_(at, at)] / (sd[:, None] * sd)
+        values = (_one_factor(correlation) if close else _first_direction(correlation)) * sd
+        weights[factor] = (at, values)
         marker = next((n for n, p in enumerate(paths) if p.fixed is not None and p.fixed != 0), None)
         scale = 1.0
         if marker is not None:
@@ -71,8 +96,42 @@ def _loadings(
         elif (fixed := latent_variance.get(factor)) is not None and fixed > 0:
             scale = float(np.sqrt(fixed))
         out[(factor, factor)] = scale**2
-        for path, value in zip(paths, values, strict=True):
-            out[(factor, path.rhs)] = float(value) / scale
+        for path, value in zip(paths, values.tolist(), strict=True):
+            out[(factor, path.rhs)] = value / scale
+    return out, weights
+
+
+def _explained(model: Model, weights: dict[str, Weights], observed: dict[str, int]) -> dict[str, float]:
+    """Variance that its factor explains, of each trait that loads on one factor and hangs on nothing else."""
+    counts: dict[str, int] = {}
+    for path in model.paths:
+        if path.op != "~~" and path.fixed != 0:
+            to = path.rhs if path.op == "=~" else path.lhs
+            counts[to] = counts.get(to, 0) + 1
+    names = list(observed)
+    return {
+        names[i]: value**2 for at, values in weights.values() for i, value in zip(at, values.tolist(), strict=True)
+        if counts.get(names[i]) == 1
+    }
+
+
+def _covariance(S: Floats, one: Weights, two: Weights) -> float:
+    """Least-squares correlation of two factors of variance 1 with these loadings."""
+    (rows, left), (columns, right) = one, two
+    value = float(left @ S[np.ix_(rows, columns)] @ right) / float((left @ left) * (right @ right))
+    return min(max(value, -LARGEST_CORRELATION), LARGEST_CORRELATION)
+
+
+def _one_factor(correlation: Floats) -> Floats:
+    """Standardised loadings (n,) of one factor from all triads [Spearman 1927, The abilities of man, appendix]."""
+    between = correlation - np.diag(np.diag(correlation))
+    sums = between.sum(axis=0)
+    rest = 0.5 * sums.sum() - sums  # correlations of the others among themselves
+    n = sums.size
+    if n < 3 or not (between.sum() > 0 and rest.min() > 0) or (between < 0).any():
+        return _first_direction(correlation)
+    square = (sums**2 - (between**2).sum(axis=0)) / (2.0 * rest)
+    out: Floats = np.sqrt(np.minimum(np.maximum(square, SMALLEST_LOADING**2), LARGEST_LOADING**2))
     return out
 
 
