@@ -196,11 +196,6 @@ def _turned(model: Model, theta: Floats, factor: str) -> Floats | None:
     return None if limits.violation(out) > limits.violation(theta) + MET_TOLERANCE else out
 
 
-def rescaled(model: Model, theta: Floats, S: Floats) -> Floats:
-    """Return the solution (q,) on S as one on the correlations of S: exact where the model is scale-free, a start where not."""
-    return theta * rescaling(model, S)[0]
-
-
 def rescaling(model: Model, S: Floats) -> tuple[Floats, bool]:
     """What takes each parameter (q,) from S to the correlations of S, and whether the model fits both alike.
 
