@@ -32,6 +32,8 @@ SINGULAR_RATIO: Final = 1e-3
 """Smallest over largest singular value of the scaled Jacobian below which parameters hardly tell themselves apart."""
 SHOWN_INDICES: Final = 5
 """Modification indices that a diagnosis names."""
+MOST_ANALYSED: Final = 40
+"""Traits up to which a diagnosis spends a parallel analysis on a single factor that misfits; beyond, two factors are shown."""
 FAMILY_LEVEL: Final = 0.05
 """Family-wise level of the modification indices that it names."""
 
@@ -315,7 +317,8 @@ def _exploratory(source: Source) -> str:
     if source.cov.k < 5:
         return ""
     try:
-        number = min(max(parallel_analysis(source.cov).factors, 2), largest_factor_number(source.cov.k))
+        found = parallel_analysis(source.cov).factors if source.cov.k <= MOST_ANALYSED else 2
+        number = min(max(found, 2), largest_factor_number(source.cov.k))
         answer = esem(source.cov, factors=number)
     except GsemError:
         return ""
