@@ -177,7 +177,9 @@ def _box(axes: Axes, node: Node) -> None:
             corner, node.width, node.height, facecolor="#F1F4F7", edgecolor=INK, lw=1.0, boxstyle="square,pad=0", zorder=4
         )
     )
-    axes.text(node.x, node.y, _fitting(node.name, node.width), ha="center", va="center", fontsize=9, zorder=5)
+    text = _fitting(node.name, node.width)
+    size = 8.0 if "\n" in text else 9.0
+    axes.text(node.x, node.y, text, ha="center", va="center", fontsize=size, linespacing=1.15, zorder=5)
 
 
 def _circle(axes: Axes, node: Node) -> None:
@@ -187,6 +189,14 @@ def _circle(axes: Axes, node: Node) -> None:
 
 
 def _fitting(name: str, width: float) -> str:
-    """The name, cut with an ellipsis where the box has no room for it."""
+    """The name; where the box has no room for it, in two lines, and where these have none, with its middle left out."""
     room = int((width - 0.06) / CHARACTER) + 1
-    return name if len(name) <= room else name[: max(room - 1, 1)] + "…"
+    if len(name) <= room:
+        return name
+    breaks = [i + 1 for i, letter in enumerate(name[:-1]) if not letter.isalnum()]
+    fitting = [i for i in breaks if max(i, len(name) - i) <= room]
+    if fitting:
+        at = min(fitting, key=lambda i: abs(2 * i - len(name)))
+        return f"{name[:at].rstrip()}\n{name[at:]}"
+    head = max((room - 1) // 2, 1)
+    return f"{name[:head]}…{name[len(name) - max(room - 1 - head, 1):]}"

@@ -185,6 +185,16 @@ def test_files_by_their_ending(tmp_path: Path, name, ending):
     assert out.read_bytes() == draw(ALL[name], tmp_path / f"b.{ending}", engine="own").read_bytes()
 
 
+def test_long_names_stay_apart():
+    names = ["Self_rated_health_1", "Self_rated_health_2", "Educationalattainment_A", "Educationalattainment_B"]
+    frame = table([("F", "=~", n, 0.5, 0.1) for n in names])
+    shown = {t.get_text() for t in path_diagram(frame).axes[0].texts}
+    written = {x for x in shown if x.startswith(("Self", "Educ"))}
+    assert len(written) == 4
+    assert "Self_rated_\nhealth_2" in written
+    assert all(len(line) <= 17 for x in written for line in x.splitlines())
+
+
 def test_every_label_is_on_the_picture():
     texts = [t.get_text() for t in path_diagram(confirmatory()).axes[0].texts]
     assert set(TRAITS) <= set(texts)
