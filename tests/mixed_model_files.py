@@ -9,11 +9,7 @@ import numpy as np
 import pandas as pd
 from genotype_files import Cohort, write_bed
 
-from gsem_spark.catalog.workspace import Workspace
-from gsem_spark.methods.lmm import kinship, kinship_spectrum
-from gsem_spark.steps.genotype_source import cohort_of
-from gsem_spark.steps.genotypes import samples_hash
-from gsem_spark.steps.kinship_files import write_vectors
+from gsem_spark.methods.lmm import kinship
 
 HIT = 17
 """Variant with an effect on every trait."""
@@ -62,22 +58,3 @@ class MixedData:
         table.loc[table["IID"].isin(["s4", "s50"]), "y"] = np.nan
         table.to_csv(folder / "phenotypes.tsv", sep="\t", index=False, na_rep="NA")
         return bed, folder / "phenotypes.tsv"
-
-
-def keep_kinship(ws: Workspace, data: MixedData, cohort: str) -> str:
-    """The standardised kinship of a loaded cohort in the registry, whole and without each chromosome; gives its name."""
-    G, chromosomes = data.cohort.G, data.cohort.chr
-    varies = np.array([len(set(g[g >= 0])) > 1 for g in G])
-    samples = cohort_of(ws, cohort).samples
-    rows = []
-    for left_out in (None, *sorted(set(chromosomes.tolist()))):
-        used = varies & (chromosomes != left_out)
-        spectrum = kinship_spectrum(kinship(G[used], "standardised"))
-        file, digest = write_vectors(ws, f"kinship-given.{left_out}.npy", spectrum.vectors)
-        rows.append({"kinship_id": "kinship-given", "loco_chr": left_out, "cohort": cohort, "kind": "standardised",
-                     "n": spectrum.n, "rank": spectrum.n, "n_variants": int(used.sum()), "mean_diagonal": spectrum.mean,
-                     "fid": samples["fid"].tolist(), "iid": samples["iid"].tolist(), "samples": samples_hash(samples),
-                     "eigenvalues": spectrum.eigenvalues.tolist(), "file": file, "sha256": digest, "settings": "{}",
-                     "inputs": {}})
-    ws.put("kinships", rows, {"kinship_id": "kinship-given"})
-    return "kinship-given"

@@ -16,6 +16,7 @@ from gsem_spark.steps.lmm import LmmStep
 from gsem_spark.steps.lmm_bootstrap import BootstrapStep
 from gsem_spark.steps.mtag import MtagStep
 from gsem_spark.steps.mtag_fdr import FdrStep
+from gsem_spark.steps.mtlmm import MtlmmStep
 from gsem_spark.steps.panel import BuildPanel
 from gsem_spark.steps.reconcile import ReconcileStep
 from gsem_spark.steps.review import ReviewStep
@@ -27,6 +28,6 @@ STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step
     for step in (
         LoadVariants, LoadLdScores, MungeStep, LdscStep, TwoStepLdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep,
-        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep, KinshipStep, LmmStep, BootstrapStep,
+        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep, KinshipStep, LmmStep, MtlmmStep, BootstrapStep,
     )
 }

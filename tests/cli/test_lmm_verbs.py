@@ -1,7 +1,7 @@
 """``lmm``, ``mtlmm`` and ``bootstrap`` as they are typed, on a small cohort, in this process."""
 
 import pytest
-from mixed_model_files import HIT, MixedData, keep_kinship
+from mixed_model_files import HIT, MixedData
 from typer.testing import CliRunner
 
 import gsem_spark as gs
@@ -22,10 +22,11 @@ def place(spark, tmp_path_factory):
     bed, phenotypes = data.write(root)
     ws = gs.Workspace.create(str(root / "ws"), "parquet", spark)
     gs.genotypes(ws, bed, "families", keep_monomorphic=True)
-    keep_kinship(ws, data, "families")
+    gs.kinship(ws, "families", "standardised")
     return ws.location, phenotypes
 
 
+@pytest.mark.slow
 def test_a_scan_and_what_it_refuses(place):
     location, phenotypes = place
     status, said = type_in("lmm", location, phenotypes, "--formula", "y ~ sex + age", "--chromosomes", "1-2", "--quiet")

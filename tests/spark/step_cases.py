@@ -32,9 +32,10 @@ from gsem_spark.steps.ldsc_inputs import LdscConfig
 from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
 from gsem_spark.steps.lmm import LmmStep
 from gsem_spark.steps.lmm_bootstrap import BootstrapStep
-from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig
+from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, MtlmmConfig
 from gsem_spark.steps.mtag import MtagConfig, MtagStep
 from gsem_spark.steps.mtag_fdr import FdrConfig, FdrStep
+from gsem_spark.steps.mtlmm import MtlmmStep
 from gsem_spark.steps.panel import BuildPanel, PanelConfig
 from gsem_spark.steps.reconcile import ReconcileConfig, ReconcileStep
 from gsem_spark.steps.review import ReviewConfig, ReviewStep
@@ -247,7 +248,8 @@ def _all_genotypes(i: Inputs) -> GenotypesConfig:
 
 
 def _lmm(i: Inputs, variant: str = "plain", **settings: Any) -> LmmStep:
-    given = {"traits": ("weight",), "covar": ("age",), "kinship": "none", "test": ("wald_f", "lrt_ml"), **settings}
+    given = {"traits": ("weight",), "covar": ("age",), "test": ("wald_f", "lrt_ml"), "chromosomes": (2, 19),
+             **settings}
     return LmmStep(LmmConfig(phenotypes=f"{i.folder(variant)}/mice.pheno", **given))
 
 
@@ -259,9 +261,23 @@ def _all_lmm(i: Inputs) -> LmmConfig:
     )  # fmt: skip
 
 
+def _mtlmm(i: Inputs, variant: str = "plain", **settings: Any) -> MtlmmStep:
+    return MtlmmStep(MtlmmConfig(
+        phenotypes=f"{i.folder(variant)}/mice.pheno", traits=("weight", "length"), chromosomes=(2, 19), **settings
+    ))  # fmt: skip
+
+
+def _all_mtlmm(i: Inputs) -> MtlmmConfig:
+    return MtlmmConfig(
+        phenotypes="p.txt", covariates="c.txt", covar=("age",), gaussianize=True, cohort="mice", kinship="kinship-1", loco=False,
+        na=("-9",), exact=True, precision="float32", test=("score",), designs=("specific",), genetic="low_rank",
+        residual="diagonal", rank=2, formula=None,
+    )  # fmt: skip
+
+
 def _bootstrap(i: Inputs, variant: str = "plain", **settings: Any) -> BootstrapStep:
     return BootstrapStep(BootstrapConfig(
-        phenotypes=f"{i.folder(variant)}/mice.pheno", traits=("weight",), covar=("age",), kinship="none", n=150, **settings
+        phenotypes=f"{i.folder(variant)}/mice.pheno", traits=("weight",), covar=("age",), n=150, **settings
     ))  # fmt: skip
 
 
@@ -508,16 +524,26 @@ CASES: dict[str, StepCase] = {
     ),
     "lmm": StepCase(
         make=_lmm,
-        starts_from="genotypes",
+        starts_from="kinship",
         configs=lambda i: [_lmm(i).config, _all_lmm(i)],
-        empty=lambda i, ws: emptied(ws, "genotype_blocks", _lmm(i)),
+        empty=lambda i, ws: emptied(ws, "genotype_blocks", _lmm(i, chromosomes=None)),
         permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _lmm(i, "shuffled")),
-        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 100},
+        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 50},
+        figures=("status", "tests", "variants", "effects"),
+    ),
+    "mtlmm": StepCase(
+        make=_mtlmm,
+        starts_from="kinship",
+        configs=lambda i: [_mtlmm(i).config, _all_mtlmm(i)],
+        empty=lambda i, ws: _mtlmm(i, "empty"),
+        empty_error=DataError,
+        permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _mtlmm(i, "shuffled")),
+        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 50},
         figures=("status", "tests", "variants", "effects"),
     ),
     "lmm_bootstrap": StepCase(
         make=_bootstrap,
-        starts_from="genotypes",
+        starts_from="kinship",
         configs=lambda i: [_bootstrap(i).config, _all_bootstraps(i)],
         empty=lambda i, ws: _bootstrap(i, "empty"),
         empty_error=DataError,

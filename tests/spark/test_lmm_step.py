@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mixed_model_files import HIT, MixedData, keep_kinship
+from mixed_model_files import HIT, MixedData
 from workspace_tools import Death, Killed, reopened
 
 import gsem_spark as gs
@@ -41,7 +41,7 @@ def families(spark, data: MixedData, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(genotype_index, "BLOCK_VARIANTS", 30)
         gs.genotypes(ws, bed, "families", keep_monomorphic=True)
-    keep_kinship(ws, data, "families")
+    gs.kinship(ws, "families", "standardised")
     return ws, str(phenotypes)
 
 
