@@ -45,6 +45,9 @@ ChromosomesOption = Annotated[
 ]
 ExactOption = Annotated[bool, typer.Option("--exact", help="Fit variance components anew for every variant.")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="float64, or float32: about twice as fast, good to 1e-5.")]
+FiguresOption = Annotated[
+    str | None, typer.Option("--figures", metavar="FOLDER", help="Draw Manhattan, QQ, profile and effect plots there.")
+]
 _MODELS = ("trait", "chr", "likelihood", "n", "hsq", "hsq_se", "hsq_p", "sigmasq_g", "sigmasq_e")
 _TESTS = ("trait", "design", "test", "tests", "lambda_gc", "hits", "top_snp", "top_neglog10p")
 
@@ -81,6 +84,7 @@ def lmm(
     as_trait: Annotated[
         str | None, typer.Option("--as-trait", metavar="NAME,…", help="Also enter the results in sumstats under these names.")
     ] = None,
+    figures: FiguresOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Test every variant for association with each trait under a mixed model with a kinship.
@@ -99,7 +103,7 @@ def lmm(
         test=_names(test), exact=exact, inter=_names(inter), inter0=smaller, step=step, sets=sets,
         chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
     )  # fmt: skip
-    print_lmm(run)
+    print_lmm(run, figures)
 
 
 @app.command()
@@ -122,6 +126,7 @@ def mtlmm(
     chromosomes: ChromosomesOption = None,
     precision: PrecisionOption = "float64",
     na: MissingWordsOption = None,
+    figures: FiguresOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Test every variant for effects on several traits in one mixed model.
@@ -137,7 +142,7 @@ def mtlmm(
         covariates=covariates, gaussianize=gaussianize, cohort=cohort, kinship=kinship, loco=loco, designs=_names(designs),
         test=_names(test), exact=exact, chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
     )  # fmt: skip
-    print_lmm(run)
+    print_lmm(run, figures)
 
 
 @app.command()
@@ -177,8 +182,8 @@ def bootstrap(
     print_bootstrap(run)
 
 
-def print_lmm(run: LmmRun) -> None:
-    """Print null models and figures by trait, design and test."""
+def print_lmm(run: LmmRun, figures: str | None = None) -> None:
+    """Print null models and figures by trait, design and test; draw where a folder is named."""
     print_reports([run.report])
     models = run.models()
     shown = [c for c in _MODELS if models[c].notna().any()]
@@ -191,6 +196,9 @@ def print_lmm(run: LmmRun) -> None:
     tests = run.tests()
     if len(tests):
         out.print(display.frame(f"tests, run {run.run_id}", tests[list(_TESTS)]))
+    if figures is not None:
+        written = run.write_figures(figures)
+        out.print(f"figures: {len(written)} files in {figures}", highlight=False, soft_wrap=True)
 
 
 def _print_covariances(traits: list[str], Cg: list[float], Cn: list[float]) -> None:
@@ -204,13 +212,12 @@ def print_bootstrap(run: BootstrapRun) -> None:
     """Print the intervals."""
     print_reports([run.report])
     found = run.intervals()
-    found["ends"] = ["" if low != low or low is None else f"{low:.4g} … {high:.4g}"
+    found["ends"] = ["" if low != low or low is None else f"{low:.3g} … {high:.3g}"
                      for low, high in zip(found["lower"], found["upper"], strict=True)]
-    figures = found.drop_duplicates("name").set_index("name")[["estimate", "bias", "se", "p"]]
-    ends = found.pivot(index="name", columns="interval", values="ends").loc[figures.index]
-    shown = figures.drop(columns="p").join(ends[list(found["interval"].unique())]).join(figures["p"]).reset_index()
-    title = f"bootstrap of {run.summary['trait']}, {run.summary['n']:,} replicates, {found['level'].iloc[0]:.0%} intervals"
-    out.print(display.frame(title, shown))
+    figures = found.drop_duplicates("name")[["name", "estimate", "bias", "se", "p"]]
+    out.print(display.frame(f"bootstrap of {run.summary['trait']}, {run.summary['n']:,} replicates", figures))
+    ends = found.pivot(index="name", columns="interval", values="ends").loc[figures["name"], found["interval"].unique()]
+    out.print(display.frame(f"{found['level'].iloc[0]:.0%} intervals", ends.reset_index()))
 
 
 def _names(text: str | None) -> list[str] | None:

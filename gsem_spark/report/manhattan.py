@@ -64,6 +64,7 @@ def manhattan(
     loci: pd.DataFrame | None = None,
     *,
     factor_name: str = "F1",
+    title: str | None = None,
     p_threshold: float = GENOME_WIDE_P,
     q_threshold: float | None = None,
     max_labels: int = 60,
@@ -78,6 +79,8 @@ def manhattan(
         Rows of table ``loci``: leads are marked and named, those of ``signal`` ``q_snp`` below. Missing or empty is fine.
     factor_name
         Name printed in the upper panel.
+    title
+        Heading of the upper panel for scans that are of no factor; then leads have no legend.
     p_threshold, q_threshold
         p-values of the two lines; no line below when ``q_threshold`` is missing.
     max_labels
@@ -100,7 +103,7 @@ def manhattan(
     figure.text(
         _LEFT / _WIDTH,
         1 - 0.5 * _HEAD / height,
-        f"{factor_name}: SNP effect on the factor",
+        title or f"{factor_name}: SNP effect on the factor",
         fontsize=9.5,
         fontweight="bold",
         va="center",
@@ -119,7 +122,7 @@ def manhattan(
             va="center",
         )
         _mark_leads(bottom, below, axis, min(room, max_labels), width, downwards=True)
-    if len(above):
+    if len(above) and title is None:
         _legend(figure, above, 1 - 0.5 * _HEAD / height)
     return figure
 

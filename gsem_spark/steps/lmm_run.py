@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,16 @@ from gsem_spark.steps.step import Report
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pyspark.sql import DataFrame
 
     from gsem_spark.catalog.workspace import Workspace
 
 _HIT_COLUMNS = ("snp", "chr", "bp", "a1", "a2", "trait", "design", "test", "size", "af", "n", "beta", "se", "betas", "ses", "df",
                 "stat", "p", "neglog10p")
+
+
+TEST_COLUMNS = ("trait", "design", "test", "df", "tests", "lambda_gc", "hits", "top_snp", "top_neglog10p")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class LmmRun:
 
     def tests(self) -> pd.DataFrame:
         """Figures by trait, design and test."""
-        return pd.DataFrame(self.summary.get("tests", []))
+        return pd.DataFrame(self.summary.get("tests", []), columns=list(TEST_COLUMNS))
 
     def hits(self, p: float = GENOME_WIDE_P) -> pd.DataFrame:
         """Tests below a p-value, in genome order."""
@@ -65,6 +70,40 @@ class LmmRun:
         """Null models, a row a trait, chromosome left out (0: none) and likelihood."""
         rows: pd.DataFrame = self.workspace.rows("lmm_models", {"run_id": self.run_id}).to_pandas()
         return rows.sort_values(["trait", "chr", "likelihood"], ignore_index=True)
+
+    def manhattan(self, trait: str | None = None, design: str | None = None, test: str | None = None) -> Figure:
+        """Manhattan plot; of the first trait, design and test by default."""
+        from gsem_spark.steps.lmm_figures import manhattan_of
+
+        wanted = {"trait": trait, "design": design, "test": test}
+        chosen = [t for t in self.summary["tests"] if all(v in (None, t[k]) for k, v in wanted.items())]
+        if not chosen:
+            raise DataError(f"the run has no tests of {wanted}", where=self.run_id, remedy="run.tests() lists them")
+        return manhattan_of(self, chosen[0]["trait"], chosen[0]["design"], chosen[0]["test"])
+
+    def qq(self, trait: str | None = None) -> Figure:
+        """QQ plots, one a trait, design and test."""
+        from gsem_spark.steps.lmm_figures import qq_of
+
+        return qq_of(self, trait)
+
+    def h2_profile(self, trait: str | None = None) -> Figure:
+        """Profile likelihood of the heritability."""
+        from gsem_spark.steps.lmm_figures import profile_of
+
+        return profile_of(self, trait)
+
+    def genotype_effect(self, snp: str, trait: str | None = None) -> Figure:
+        """A trait by the genotype of one variant."""
+        from gsem_spark.steps.lmm_figures import effect_of
+
+        return effect_of(self, snp, self.traits[0] if trait is None else trait)
+
+    def write_figures(self, folder: str | Path) -> list[Path]:
+        """Every figure as PNG and SVG."""
+        from gsem_spark.steps.lmm_figures import write_figures
+
+        return write_figures(self, folder)
 
     def covstruct(self, chromosome: int | None = None) -> CovStruct:
         """Genetic covariance S and its sampling covariance V from a multi-trait model, for the SEM engine.

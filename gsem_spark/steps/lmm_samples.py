@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections.abc import Sequence
@@ -163,14 +164,21 @@ def trait_data(config: ModelConfig, table: SampleTable, trait: str, environments
 def _read_file(path: str, na: Sequence[str]) -> pd.DataFrame:
     if not Path(path).is_file():
         raise DataError("the file does not exist", where=path, remedy="correct the path")
-    with Path(path).open(encoding="utf-8-sig") as stream:
-        first = stream.readline()
-    separator = "\t" if "\t" in first else "," if "," in first else r"\s+"
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=list(na), encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"the file cannot be read as a table: {error}", where=path,
-                        remedy="give a header and as many fields in every line") from None
+        lines = [line for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"the file is not text: {error}", where=path, remedy="unpack it, or save it as UTF-8 text") from None
+    if not lines:
+        raise DataError("the file is empty", where=path, remedy="fetch it again")
+    separator = next((mark for mark in ("\t", ",") if mark in lines[0]), None)
+    rows = [line.split() for line in lines] if separator is None else list(csv.reader(lines, delimiter=separator))
+    header = rows[0]
+    if torn := next((i for i, row in enumerate(rows) if len(row) != len(header)), None):
+        raise DataError(f"line {torn + 1} has {len(rows[torn])} fields, the header {len(header)}: {lines[torn][:60]}", where=path,
+                        remedy="write missing values as NA, or separate fields by tabs")
+    words = set(na)
+    cells = [[None if word.strip() in words else word.strip() for word in row] for row in rows[1:]]
+    table = pd.DataFrame(cells, columns=header, dtype=object)
     plain = [str(c).strip() for c in table.columns]
     table.columns = pd.Index([c.lstrip("#").upper() if c.lstrip("#").upper() in ("FID", "IID") else c for c in plain])
     if "IID" not in table:
@@ -181,7 +189,7 @@ def _read_file(path: str, na: Sequence[str]) -> pd.DataFrame:
     if unnamed := np.flatnonzero(table["IID"].isna()).tolist():
         raise DataError(f"{len(unnamed)} lines have no IID, the first is line {unnamed[0] + 2}", where=path,
                         remedy="give every sample a name")
-    return table.where(table.notna(), None)
+    return table
 
 
 def _names(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[list[str], list[str]]:

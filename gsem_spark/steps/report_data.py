@@ -7,7 +7,7 @@ is long) and the lead SNPs.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,8 @@ FOREST_LOCI: Final = 12
 _LARGEST: Final = 1e6
 """-log10 p that an infinite one is drawn at."""
 _SIGNALS: Final = ("neglog10p", "q_snp_neglog10p")
+Keep = Callable[[pa.RecordBatch], pa.Array]
+"""Which rows of a batch are wanted."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +46,38 @@ def thinned_scan(rows: Source) -> tuple[ScanPoints, ScanPoints]:
     rows
         Rows of one run in ``gwas_results``, with the columns :data:`SCAN_COLUMNS`.
     """
-    spans = _spans(rows)
+    factor, q = thinned_signals(rows, _SIGNALS)
+    return factor, q
+
+
+def thinned_signals(rows: Source, signals: Sequence[str], keep: Keep | None = None) -> list[ScanPoints]:
+    """Thin columns of -log10 p, each to what its figures need.
+
+    Parameters
+    ----------
+    rows
+        Rows with ``chr bp`` and the columns.
+    signals
+        Columns of -log10 p.
+    keep
+        Which rows of a batch count; all by default.
+    """
+    spans = _spans(rows, signals, keep)
     span = float(sum(high - low + 1 for low, high, _ in spans.values()))
-    tails = [sum(counts[i] for *_, counts in spans.values()) for i in range(len(_SIGNALS))]
-    grids = dict(zip(_SIGNALS, (ManhattanCells.for_scan(span, n) for n in tails), strict=True))
+    tails = [sum(counts[i] for *_, counts in spans.values()) for i in range(len(signals))]
+    grids = dict(zip(signals, (ManhattanCells.for_scan(span, n) for n in tails), strict=True))
     read = rows.read
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         thinner = Thinner(grids)
         for batch in read(batches):
-            thinner.add(batch.to_pandas())
+            thinner.add(_kept(batch, keep))
         yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(thinner.parts)], pa.binary())], names=["parts"])
 
     whole = Thinner(grids)
     for row in rows.frame.mapInArrow(run, "parts binary").collect():
         whole.merge(pickle.loads(bytes(row["parts"])))
-    factor, q = (whole.points(signal) for signal in _SIGNALS)
-    return factor, q
+    return [whole.points(signal) for signal in signals]
 
 
 SCAN_COLUMNS: Final = ("chr", "bp", *_SIGNALS)
@@ -106,22 +123,27 @@ class Thinner:
 _MERGE_AT: Final = 20
 
 
-def _spans(rows: Source) -> dict[int, tuple[int, int, list[int]]]:
+def _kept(batch: pa.RecordBatch, keep: Keep | None) -> pd.DataFrame:
+    frame: pd.DataFrame = (batch if keep is None else batch.filter(keep(batch))).to_pandas()
+    return frame
+
+
+def _spans(rows: Source, signals: Sequence[str], keep: Keep | None) -> dict[int, tuple[int, int, list[int]]]:
     """First and last position of each chromosome, and how many rows of each signal stand in the tail."""
     read = rows.read
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in read(batches):
-            frame = batch.to_pandas()
+            frame = _kept(batch, keep)
             for chromosome, part in frame.groupby("chr"):
-                tails = [int((part[signal] >= TAIL_FROM).sum()) for signal in _SIGNALS]
+                tails = [int((part[signal] >= TAIL_FROM).sum()) for signal in signals]
                 if part["bp"].notna().any():
-                    limits = {"chr": [int(chromosome)], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
+                    limits = {"chr": [int(str(chromosome))], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
                     yield pa.RecordBatch.from_pydict({**limits, "tails": [tails]})
 
     spans: dict[int, tuple[int, int, list[int]]] = {}
     for row in rows.frame.mapInArrow(run, "chr long, low long, high long, tails array<bigint>").collect():
-        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(_SIGNALS)))
+        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(signals)))
         added = [a + b for a, b in zip(tails, row["tails"], strict=True)]
         spans[row["chr"]] = (min(low, row["low"]), max(high, row["high"]), added)
     return spans

@@ -50,5 +50,5 @@ def test_several_traits_and_the_bootstrap(place):
         assert words in " ".join(said.split())
     status, said = type_in("bootstrap", location, phenotypes, "--trait", "y2", "--covar", "age", "--n", 80, "--quiet")
     assert status == 0, said
-    for words in ("bootstrap of y2, 80 replicates, 95% intervals", "studentized", "hsq", "sigmasq_e"):
+    for words in ("bootstrap of y2, 80 replicates", "95% intervals", "studentized", "hsq", "sigmasq_e"):
         assert words in " ".join(said.split())

@@ -225,6 +225,10 @@ def test_bad_input_is_named(families, tmp_path: Path) -> None:
     twice.write_text("IID,y\ns1,0.5\ns1,1.5\n")
     with pytest.raises(DataError, match="occur more than once: s1"):
         gs.lmm_scan(ws, twice, "y")
+    torn = tmp_path / "torn.txt"
+    torn.write_text("FID IID y age\nfam s1 0.5 30\nfam s2  31\n")
+    with pytest.raises(DataError, match="line 3 has 3 fields, the header 4"):
+        gs.lmm_scan(ws, torn, "y")
     constant = tmp_path / "constant.csv"
     constant.write_text("IID,y\n" + "".join(f"s{i},1\n" for i in range(40)))
     with pytest.raises(DataError, match="constant"):
