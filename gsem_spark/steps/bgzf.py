@@ -21,7 +21,8 @@ BLOCK: Final = 0xFF00
 """Bytes of text of a member: what htslib takes, so that a member never outgrows its 16-bit length."""
 _END: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty member that ends a file: a reader that misses it knows that the file was cut off."""
-_LEVEL: Final = 6
+_LEVEL: Final = 4
+"""As plain gzip files here: half the time of level 6 for files larger by some per cent."""
 _WINDOW_BITS: Final = 14
 _BIN_LEVELS: Final = ((14, 4681), (17, 585), (20, 73), (23, 9), (26, 1))
 _GENERIC_1_BASED: Final = 0
