@@ -22,7 +22,8 @@ Program = NDArray[np.uint32]
 """(n, 3) rows of a state: the target, and the two whose product is added to it."""
 
 LANES: Final = 16
-"""SNPs of a block. A state of 400 rows then fills the first-level cache; wide vectors need at least 8."""
+"""SNPs of a block: enough for wide vectors, and few enough that a state stays in cache (24 KB for one factor of three traits,
+250 KB for three factors of twelve)."""
 
 
 @jit
