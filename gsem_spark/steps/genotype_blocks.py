@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gsem_spark import errors
 from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.lmm.genotypes import filter_variants, summarise
@@ -165,12 +166,13 @@ def block_row(plan: BlockPlan, rows: pa.Table, G: NDArray[Any], summary: pd.Data
 
 
 def _task_error(error: Exception, readers: Sequence[GenotypeReader]) -> GsemError:
-    """What a task said of a file, as an error of its own class."""
+    """What a task said of a file, as the error that it was there."""
     text = str(error)
-    match = re.search(r"gsem_spark\.errors\.(\w+): (.+)", text)
-    names = ", ".join(Path(r.path).name for r in readers[:3])
-    if match is not None:
-        return DataError(match.group(2).strip(), where=names)
+    match = re.search(r"gsem_spark\.errors\.(\w+): (.+)(?:\n\s*Remedy: (.+))?", text)
+    kind = getattr(errors, match.group(1), None) if match is not None else None
+    if match is not None and isinstance(kind, type) and issubclass(kind, GsemError):
+        return kind(match.group(2).strip(), remedy=(match.group(3) or "").strip())
     cause = next((line.strip() for line in text.splitlines() if "Error" in line and "Py4J" not in line), text.splitlines()[0])
+    names = ", ".join(Path(r.path).name for r in readers[:EXAMPLES])
     return DataError(f"the genotypes cannot be read: {cause[:300]}", where=names,
                      remedy="check the file; every worker must see it under this path")

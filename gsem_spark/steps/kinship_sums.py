@@ -173,7 +173,7 @@ def product_with(
     Q is cut by columns where it is large, so that a task holds two cuts at most; each cut is a pass over the genotypes.
     """
     n, k = Q.shape
-    width = max(8, UNIT_BYTES // (8 * n))
+    width = max(8, UNIT_BYTES // (16 * n))
     out, variants = np.zeros((n, k)), 0
     units = [_Unit(c, s) for c, s in parts]
     for start in range(0, k, width):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from genotype_files import Cohort, write_bed
+from genotype_files import Cohort, write_bed, write_bgen
 
 import gsem_spark as gs
 from gsem_spark.catalog.workspace import Workspace
@@ -118,6 +118,10 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     with pytest.raises(DataError, match=r"70 of 260 variants lie on sex chromosomes or are mitochondrial: rs190 \(19:"):
         gs.genotypes(parquet_workspace, bed, autosomes=18, sex_chromosomes="refuse")
     assert not parquet_workspace.count("genotype_blocks")
+    bgen = write_bgen(tmp_path / "mice.bgen", mice)
+    bgen.write_bytes(bgen.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"mice.bgen: the file cannot be read: .*\nRemedy: fetch it again; is it cut off\?$"):
+        gs.genotypes(parquet_workspace, bgen)
     other = write_bed(tmp_path / "other", mice.samples(slice(0, 39)))
     with pytest.raises(DataError, match="they differ from sample 40 on"):
         gs.genotypes(parquet_workspace, [bed, other])
