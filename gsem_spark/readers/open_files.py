@@ -68,12 +68,13 @@ def expand_files(patterns: Sequence[str]) -> list[str]:
         A pattern fits no file.
     """
     found: list[str] = []
-    for pattern in patterns:
+    for given in patterns:
+        pattern = str(Path(given).expanduser()) if given.startswith("~") else given
         if CHROMOSOME_FIELD in pattern:
             names = [pattern.replace(CHROMOSOME_FIELD, str(c)) for c in (*range(1, 27), "X")]
             fitting = [n for n in names if any(Path(f"{n}{suffix}").exists() for suffix in ("", ".bed", ".pgen"))]
         elif any(c in pattern for c in "*?[") and not Path(pattern).exists():
-            path = Path(pattern).expanduser()
+            path = Path(pattern)
             fitting = sorted(map(str, Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))), key=_natural)
         else:
             fitting = [pattern]

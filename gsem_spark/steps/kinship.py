@@ -35,6 +35,7 @@ from gsem_spark.steps.kinship_files import (
     write_vectors,
 )
 from gsem_spark.steps.kinship_sums import chromosome_sums, product_with, segments
+from gsem_spark.steps.large_results import large_results
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Report, Step, checked_config, content_hash
 
@@ -129,9 +130,10 @@ class KinshipStep(Step[KinshipConfig]):
 
     def _full_rank(self, ws: Workspace, cohort: Cohort, loco: bool, progress: Progress) -> Iterator[_Made]:
         kind: Any = self.config.kind
+        n, choice = cohort.n_samples, self.config.choice()
         with tempfile.TemporaryDirectory(prefix="gsem_kinship_") as folder:
-            with progress.stage(f"kinship of {cohort.n_samples:,} samples", unit="parts") as stage:
-                sums = chromosome_sums(ws, cohort.name, cohort.n_samples, kind, self.config.choice(), Path(folder), stage)
+            with progress.stage(f"kinship of {n:,} samples", unit="parts") as stage, large_results(ws) as results:
+                sums = chromosome_sums(ws, cohort.name, n, kind, choice, Path(folder), results, stage)
             total = sums.total()
             left_out = list(sums.variants) if loco else []
 
@@ -157,14 +159,15 @@ class KinshipStep(Step[KinshipConfig]):
         parts, choice = segments(ws, cohort.name), self.config.choice()
         left_out: list[int | None] = [None, *(sorted({p[0] for p in parts}) if loco else [])]
         start: Floats | None = None
-        with progress.stage("largest eigenvalues and their eigenvectors", total=len(left_out), unit="kinships") as stage:
+        title = "largest eigenvalues and their eigenvectors"
+        with progress.stage(title, total=len(left_out), unit="kinships") as stage, large_results(ws) as results:
             for chromosome in left_out:
                 chosen = [p for p in parts if p[0] != chromosome]
                 count = 0
 
                 def product(Q: Floats, chosen: list[tuple[int, int]] = chosen) -> Floats:
                     nonlocal count
-                    total, count = product_with(ws, cohort.name, chosen, Q, c.scale, choice)
+                    total, count = product_with(ws, cohort.name, chosen, Q, c.scale, choice, results)
                     if count == 0:
                         raise DataError("no variant to compute a kinship from", where="kinship", remedy="loosen the filters")
                     return total / count

@@ -22,6 +22,7 @@ from gsem_spark.methods.lmm.kinship import Kind, KinshipSums
 from gsem_spark.methods.lmm.kinship_tiles import TILE_SIDE, Tile, add_block, put_tile, tiles_of
 from gsem_spark.methods.lmm.low_rank import add_product
 from gsem_spark.steps.genotype_source import decode
+from gsem_spark.steps.large_results import SCHEMA, LargeResults
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -36,7 +37,6 @@ UNIT_BYTES: Final = 256_000_000
 WAVE_BYTES: Final = 400_000_000
 """Sums that come to the driver at a time; below Spark's limit for results (spark.driver.maxResultSize, 1 GB)."""
 _COLUMNS: Final = ("block", "snp", "maf", "missing", "genotypes", "n_variants", "n_samples")
-_SCHEMA: Final = "unit int, part int, variants long, packed binary"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ChromosomeSums:
 
 
 def chromosome_sums(
-    ws: Workspace, cohort: str, n: int, kind: Kind, choice: VariantChoice, folder: Path, stage: Stage
+    ws: Workspace, cohort: str, n: int, kind: Kind, choice: VariantChoice, folder: Path, results: LargeResults, stage: Stage
 ) -> ChromosomeSums:
     """Sums of every chromosome of a cohort.
 
@@ -132,6 +132,8 @@ def chromosome_sums(
         Variants that are used.
     folder
         An empty folder of the driver for the sums.
+    results
+        How tasks hand their sums over.
     stage
         Progress, in units.
     """
@@ -139,10 +141,10 @@ def chromosome_sums(
     groups = _tile_groups(n)
     units = [_Unit(c, s, g) for c, s in segments(ws, cohort) for g in groups]
     for wave in _waves(units):
-        for number, part, variants, packed in _run(ws, cohort, wave, kind, choice):
+        for number, part, variants, values in _tile_sums(ws, cohort, wave, kind, choice, results):
             unit = wave[number]
             tile = unit.tiles[part]
-            sums.add(unit.chr, tile, np.frombuffer(packed, np.float64).reshape(tile.shape))
+            sums.add(unit.chr, tile, values.reshape(tile.shape))
             if tile.row == 0:  # one tile of a segment; its unit has counted the variants
                 sums.variants[unit.chr] = sums.variants.get(unit.chr, 0) + variants
         stage.advance(len(wave))
@@ -166,7 +168,8 @@ def segments(ws: Workspace, cohort: str, without: Collection[int] = ()) -> list[
 
 
 def product_with(
-    ws: Workspace, cohort: str, parts: Sequence[tuple[int, int]], Q: Floats, kind: Kind, choice: VariantChoice
+    ws: Workspace, cohort: str, parts: Sequence[tuple[int, int]], Q: Floats, kind: Kind, choice: VariantChoice,
+    results: LargeResults,
 ) -> tuple[Floats, int]:
     """Sum of Zᵀ Z Q over the blocks of some segments, and the number of variants that vary.
 
@@ -190,10 +193,10 @@ def product_with(
                     total, found = np.zeros(shared.value.shape), 0
                     for row in rows:
                         found += add_product(choice.genotypes(row), kind, shared.value, total)
-                    yield _result(number, 0, found, total)
+                    yield results.leave(number, 0, found, total)
 
-            for _, _, found, packed in _collected(source.frame.mapInArrow(run, _SCHEMA)):
-                out[:, start : start + width] += np.frombuffer(packed, np.float64).reshape(columns.shape)
+            for _, _, found, values in results.collect(source.frame.mapInArrow(run, SCHEMA)):
+                out[:, start : start + width] += values.reshape(columns.shape)
                 counted += found
         variants = counted
         shared.unpersist()
@@ -222,9 +225,9 @@ def _waves(units: Sequence[_Unit], unit_bytes: int = 0) -> Iterator[list[_Unit]]
         yield wave
 
 
-def _run(
-    ws: Workspace, cohort: str, wave: Sequence[_Unit], kind: Kind, choice: VariantChoice
-) -> Iterator[tuple[int, int, int, bytes]]:
+def _tile_sums(
+    ws: Workspace, cohort: str, wave: Sequence[_Unit], kind: Kind, choice: VariantChoice, results: LargeResults
+) -> Iterator[tuple[int, int, int, Floats]]:
     stretches = [Stretch({"cohort": cohort, **u.stretch.values}, u.stretch.low, u.stretch.high) for u in wave]
     source = ws.stretches("genotype_blocks", _COLUMNS, "block", stretches)
     read, tiles = source.read, [u.tiles for u in wave]
@@ -235,22 +238,6 @@ def _run(
             for row in rows:
                 variants += add_block(choice.genotypes(row), kind, tiles[number], totals)
             for part, total in enumerate(totals):
-                yield _result(number, part, variants, total)
+                yield results.leave(number, part, variants, total)
 
-    yield from _collected(source.frame.mapInArrow(run, _SCHEMA))
-
-
-def _result(unit: int, part: int, variants: int, total: Floats) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [pa.array([unit], pa.int32()), pa.array([part], pa.int32()), pa.array([variants], pa.int64()),
-         pa.array([np.ascontiguousarray(total).data.cast("B")], pa.binary())],
-        names=["unit", "part", "variants", "packed"],
-    )
-
-
-def _collected(frame: Any) -> Iterator[tuple[int, int, int, bytes]]:
-    """Results of a job in the order of units and parts."""
-    rows = frame.toArrow().sort_by([("unit", "ascending"), ("part", "ascending")])
-    for i in range(rows.num_rows):
-        yield (rows.column("unit")[i].as_py(), rows.column("part")[i].as_py(), rows.column("variants")[i].as_py(),
-               rows.column("packed")[i].as_buffer())
+    yield from results.collect(source.frame.mapInArrow(run, SCHEMA))
