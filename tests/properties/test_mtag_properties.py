@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,6 +201,20 @@ def test_pieces_of_the_grid_merge_to_the_whole(seed, cut):
         assert np.array_equal(other.index, whole.index)
         assert (other.searched, other.feasible) == (whole.searched, whole.feasible)
     assert ((whole.fdr >= 0) & (whole.fdr < 1)).all()
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_fdr_is_the_same_bits_however_points_are_put_into_calls(k):
+    rng = np.random.default_rng(k)
+    a = rng.uniform(0.5, 1.0, k)
+    problem = mtag.fdr_problem((np.outer(a, a) + np.diag(0.4 * a * a)) * 1e-5, 0.9 * np.eye(k) + 0.1, np.linspace(6e4, 3e5, k))
+    lattice = mtag.grid(k, 4)
+    points = lattice.points(lattice.size // 2, min(lattice.size, lattice.size // 2 + 700))
+    whole = mtag.fdr_at(points, problem)
+    assert np.isfinite(whole).any()
+    for size in (1, 7, 64):
+        parts = [mtag.fdr_at(points[i : i + size], problem) for i in range(0, len(points), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 @settings(max_examples=20, deadline=None)

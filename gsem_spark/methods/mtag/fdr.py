@@ -8,14 +8,14 @@ covariances Omega_pq / P(causal for p and q), so that the whole keeps Omega. For
     power_st = P(|Z_t| > z(p) | state s), Z_t normal with variance w' (Omega_s + Sigma_N) w / w' A w,
 
 w being MTAG's weights of trait t. That variance is linear in the inverse shares 1 / P(causal for p and q), so that a block of
-points is a few matrix products.
+points is a few sums of vectors.
 
 Source: Turley et al. 2018, Nat Genet 50:229, Online Methods and Supplementary Note 1.1.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Final
@@ -132,12 +132,12 @@ def fdr_at(points: ArrayLike, problem: FdrProblem) -> Floats:
     k = problem.states.shape[1]
     out = np.full((len(P), k), np.nan)
     for low in range(0, len(P), BLOCK_POINTS):
-        part = P[low : low + BLOCK_POINTS]
-        shared = part @ problem.both
-        rows = np.flatnonzero((shared > 0).all(axis=1))
-        rows = rows[_semidefinite(shared[rows], problem)]
+        part = np.ascontiguousarray(P[low : low + BLOCK_POINTS].T)
+        shared = _shared(part, problem)
+        rows = np.flatnonzero((shared > 0).all(axis=0))
+        rows = rows[_semidefinite(shared[:, rows], problem)]
         if rows.size:
-            out[low + rows] = _fdr_of(part[rows], 1.0 / shared[rows], problem)
+            out[low + rows] = _fdr_of(part[:, rows], 1.0 / shared[:, rows], problem).T
     return out
 
 
@@ -160,21 +160,34 @@ def _variances(omega: Floats, sigma: Floats, n: Floats, pairs: Ints, both: Float
     return noise, np.stack([each[t][:, None] * both.T for t in range(k)])
 
 
+def _shared(points: Floats, problem: FdrProblem) -> Floats:
+    """P(causal for p and q), (pairs, g), of points (s, g)."""
+    return np.stack([_added(points, np.flatnonzero(states)) for states in problem.both.T])
+
+
+def _added(rows: Floats, numbers: Iterable[int]) -> Floats:
+    """Some rows of an array, added up in their order: NumPy's own sum takes another order where there is one column."""
+    total = np.zeros(rows.shape[1])
+    for number in numbers:
+        total += rows[number]
+    return total
+
+
 def _semidefinite(shared: Floats, problem: FdrProblem) -> Bools:
     """Whether Omega_pq / P(p and q) is positive semidefinite at each point: all eigenvalues at least 0, to rounding."""
     k = problem.states.shape[1]
     p, r = problem.pairs
-    scaled = problem.omega[p, r] / shared
+    scaled = problem.omega[p, r][:, None] / shared
     if k == 2:
-        return np.asarray(np.sqrt(scaled[:, 0] * scaled[:, 2]) >= np.abs(scaled[:, 1]) * (1.0 - PSD_RTOL), dtype=np.bool_)
+        return np.asarray(np.sqrt(scaled[0] * scaled[2]) >= np.abs(scaled[1]) * (1.0 - PSD_RTOL), dtype=np.bool_)
     # On the scale of correlations eigenvalues are of order 1, and Cholesky's pivots tell all but the borderline cases.
-    scale = np.sqrt(scaled[:, np.flatnonzero(p == r)])
+    scale = np.sqrt(scaled[np.flatnonzero(p == r)])
     pivots = _smallest_pivot(scaled, scale, k)
     verdict = pivots > _CLEAR_PIVOT
     doubtful = np.flatnonzero(np.abs(pivots) <= _CLEAR_PIVOT)
     if doubtful.size:
         full = np.empty((doubtful.size, k, k))
-        full[:, p, r] = full[:, r, p] = scaled[doubtful] / (scale[doubtful][:, p] * scale[doubtful][:, r])
+        full[:, p, r] = full[:, r, p] = (scaled[:, doubtful] / (scale[p][:, doubtful] * scale[r][:, doubtful])).T
         values = np.linalg.eigvalsh(full)
         verdict[doubtful] = values[:, 0] >= -_EIGENVALUE_TOLERANCE
     return np.asarray(verdict, dtype=np.bool_)
@@ -183,8 +196,8 @@ def _semidefinite(shared: Floats, problem: FdrProblem) -> Bools:
 def _smallest_pivot(scaled: Floats, scale: Floats, k: int) -> Floats:
     """Smallest pivot of L D L' of each correlation matrix; past one that is not clearly positive the others mean nothing."""
     places = combinations_with_replacement(range(k), 2)
-    a = {(i, j): scaled[:, c] / (scale[:, i] * scale[:, j]) for c, (i, j) in enumerate(places)}
-    smallest = np.ones(len(scaled))
+    a = {(i, j): scaled[c] / (scale[i] * scale[j]) for c, (i, j) in enumerate(places)}
+    smallest = np.ones(scaled.shape[1])
     for j in range(k):
         pivot = a[j, j]
         smallest = np.minimum(smallest, pivot)
@@ -197,18 +210,21 @@ def _smallest_pivot(scaled: Floats, scale: Floats, k: int) -> Floats:
 
 
 def _fdr_of(points: Floats, inverse_shared: Floats, problem: FdrProblem) -> Floats:
-    k = problem.states.shape[1]
+    """(k, g) of points (s, g), by sums that go state by state: a matrix product's bits depend on how many points it is given."""
+    k, s = problem.states.shape[1], len(problem.states)
     limit = -special.ndtri(problem.p_threshold / 2.0) / np.sqrt(2.0)
-    out = np.empty((len(points), k))
+    out, hits, term = np.empty((k, points.shape[1])), np.empty_like(points), np.empty(points.shape[1])
     for t in range(k):
-        variance = inverse_shared @ problem.gain[t]
-        variance += problem.noise[t]
-        np.sqrt(variance, out=variance)
-        np.divide(limit, variance, out=variance)
-        hits = special.erfc(variance)
+        hits[:] = problem.noise[t]
+        for state in range(s):
+            for c in np.flatnonzero(problem.gain[t, :, state]):
+                np.multiply(inverse_shared[c], problem.gain[t, c, state], out=term)
+                hits[state] += term
+        np.sqrt(hits, out=hits)
+        np.divide(limit, hits, out=hits)
+        special.erfc(hits, out=hits)
         hits *= points
-        null = ~problem.states[:, t]
-        out[:, t] = hits[:, null].sum(axis=1) / hits.sum(axis=1)
+        out[t] = _added(hits, np.flatnonzero(~problem.states[:, t])) / _added(hits, range(s))
     return out
 
 
