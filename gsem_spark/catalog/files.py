@@ -52,6 +52,10 @@ class HadoopFiles:
         """Length of a file in bytes."""
         return int(self._system(path).getFileStatus(self._path(path)).getLen())
 
+    def modified_ms(self, path: str) -> int:
+        """Time of a file's last change, in milliseconds since 1970."""
+        return int(self._system(path).getFileStatus(self._path(path)).getModificationTime())
+
     def sha256(self, path: str) -> str:
         """SHA-256 of a file's bytes, computed in the JVM, as hexadecimal digits."""
         stream = self._system(path).open(self._path(path))

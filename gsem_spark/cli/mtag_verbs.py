@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gsem_spark.cli import display
-from gsem_spark.cli.app import app, out, show_warning
+from gsem_spark.cli.app import app, show_warning
+from gsem_spark.cli.mtag_results import print_fdr, print_mtag
 from gsem_spark.cli.options import (
     QuietOption,
     TraitsOption,
@@ -23,12 +23,7 @@ from gsem_spark.thresholds import GENOME_WIDE_P, MTAG_MAF_MIN
 
 if TYPE_CHECKING:
     from gsem_spark.steps.mtag_fdr import FdrRun
-    from gsem_spark.steps.mtag_run import MtagRun
 
-_SUMMARY = (
-    "trait", "n_snps", "n_mean", "mean_chisq", "mtag_mean_chisq", "n_equivalent_mean", "lambda_gc", "mtag_lambda_gc", "hits",
-    "mtag_hits",
-)  # fmt: skip
 IntervalsOption = Annotated[int, typer.Option("--intervals", help="Grid steps of the maxFDR search.")]
 
 
@@ -95,7 +90,7 @@ def mtag(
     print_reports([done.report])
     print_mtag(done)
     if max_fdr:
-        print_fdr(done.max_fdr(intervals, progress=shown))
+        _say_fdr(done.max_fdr(intervals, progress=shown))
 
 
 @app.command("max-fdr")
@@ -130,32 +125,13 @@ def max_fdr(
     except ValueError:
         raise ConfigError(f"{causal_share!r} is not a list of numbers", where="--causal-share",
                           remedy="give one share a trait: --causal-share 0.1,0.2,0.1") from None
-    print_fdr(search(
+    _say_fdr(search(
         open_workspace(workspace), run, intervals, p_threshold=p_threshold, states=trait_names(states) or None,
         fit_causal_share=fit_causal_share, causal_share=shares, refine=refine, progress=progress_of(quiet),
     ))  # fmt: skip
 
 
-def print_mtag(run: MtagRun) -> None:
-    """Print what MTAG gained, and who informs whom."""
-    summary, weights = run.summary, run.weights
-    out.print(display.frame(f"MTAG, run {run.run_id}", summary[list(_SUMMARY)]))
-    table = weights.pivot(index="trait", columns="source", values="share").loc[summary["trait"], summary["trait"]]
-    rows = [(trait, *row) for trait, row in zip(table.index, table.to_numpy().tolist(), strict=True)]
-    names = [str(c) for c in table.columns]
-    title = "weights: share of each trait (across) in the estimate of each (down)"
-    out.print(display.table(title, ["trait", *names], rows, right=names))
-
-
-def print_fdr(found: FdrRun) -> None:
-    """Print each trait's bound, where it is reached, and what is to be done about one that is too high."""
-    table = found.table()
-    table["reached at"] = [
-        ", ".join(f"{state} {share:.2g}" for state, share in zip(states, shares, strict=True) if share > 0)
-        for states, shares in zip(table["states"], table["probabilities"], strict=True)
-    ]
-    caption = "reached at: shares of SNPs by state, T where a SNP is causal for the trait, in the order of the traits"
-    shown = ["trait", "max_fdr", "reached at", "searched", "feasible"]
-    out.print(display.frame(f"maxFDR, run {found.run_id}", table[shown], caption=caption))
+def _say_fdr(found: FdrRun) -> None:
+    print_fdr(found)
     for text in found.warnings:
         show_warning(text)

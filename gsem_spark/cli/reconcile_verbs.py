@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gsem_spark.cli import display
-from gsem_spark.cli.app import app, out, show_warning
+from gsem_spark.cli.app import app, show_warning
+from gsem_spark.cli.mtag_results import print_reconcile, print_review
 from gsem_spark.cli.options import QuietOption, WorkspaceArgument, open_workspace, trait_names
 from gsem_spark.cli.options import progress as progress_of
 from gsem_spark.cli.results import print_reports
@@ -63,15 +63,7 @@ def reconcile(
         replication_alpha=replication_alpha, replication_power=replication_power, progress=progress_of(quiet),
     )
     print_reports([done.report])
-    loci = done.loci()
-    if len(loci):
-        columns = ["locus", "snp", "chr", "bp", "mtag_traits", "gwas_traits", "pattern", "action", "claim"]
-        out.print(display.frame(f"loci, run {done.run_id}", loci[columns], caption=done.rule))
-    else:
-        out.print("no SNP is significant in any analysis")
-    claims = done.trait_claims()
-    if len(claims):
-        out.print(display.frame("trait-specific SNPs by MTAG", claims[["locus", "snp", "trait", "max_fdr", "claim"]]))
+    print_reconcile(done)
 
 
 @app.command()
@@ -100,11 +92,6 @@ def review(
         open_workspace(workspace), run, ancestry=ancestry, ld_reference=ld_reference, panel=panel, n_blocks=n_blocks, ldsc=ldsc,
         leave_one_out=leave_one_out, progress=progress_of(quiet),
     )
-    states = {"pass": "ok", "not assessed": ""}
-    items = done.items().astype(str).to_dict("records")
-    rows = [(states.get(i["verdict"], i["verdict"]) or "–", i["question"], i["number"], i["place"]) for i in items]
-    counts = ", ".join(f"{verdict} {n}" for verdict, n in done.summary["verdicts"].items())
-    title = f"review of {done.summary['gwas_run']}: {counts}"
-    out.print(display.table(title, ["", "question", "found", "report section"], rows))
+    print_review(done)
     for text in done.report.warnings:
         show_warning(text)

@@ -10,6 +10,7 @@ import yaml
 
 from gsem_spark.cli import display
 from gsem_spark.cli.app import app, err, out, show_warning
+from gsem_spark.cli.mtag_results import print_fdr, print_mtag, print_reconcile, print_review
 from gsem_spark.cli.options import QuietOption, SetOption
 from gsem_spark.cli.options import progress as progress_of
 from gsem_spark.cli.results import print_run
@@ -118,6 +119,14 @@ def _print_study(done: StudyReport) -> None:
         _print_fit(fit, f"model {name!r} of {', '.join(fit.model.observed)}")
     if done.run is not None and done.run.report.rows:
         print_run(done.run)
+    if done.mtag is not None and done.mtag.report.rows:
+        print_mtag(done.mtag)
+    if done.fdr is not None:
+        print_fdr(done.fdr)
+    if done.reconcile is not None:
+        print_reconcile(done.reconcile)
+    if done.review is not None:
+        print_review(done.review)
     _print_comparison(done)
 
 

@@ -19,8 +19,13 @@ from gsem_spark.thresholds import MAX_FDR_WARN
 Row = Sequence[str | Cell]
 FIRST_LOCI: Final = 40
 FOREST_LOCI: Final = 12
-_VERDICTS: Final = {"pass": "good", "warn": "acceptable", "fail": "poor", "not assessed": "muted"}
-_CLAIMS: Final = {"supported": "good", "awaiting replication": "acceptable", "not supported": "poor", "not assessed": "muted"}
+_VERDICTS: Final = {"pass": "good", "warn": "acceptable", "fail": "poor", "not assessed": "quiet"}
+_CLAIMS: Final = {"supported": "good", "awaiting replication": "acceptable", "not supported": "poor", "not assessed": "quiet"}
+_PATTERN_WORDS: Final = {
+    "one_trait_gwas": "one trait's GWAS", "q_only": "Q_SNP only", "mtag_only": "MTAG only",
+    "trait_specific_mtag": "trait-specific by MTAG", "factor_without_mtag": "factor without MTAG", "none": "nothing significant",
+}  # fmt: skip
+"""Names of patterns that are not read off their codes."""
 _DIRECTIONS: Final = {True: "yes", False: "no", None: ""}
 _SOURCES: Final = {"input": "GWAS", "implied": "implied by the factor", "mtag": "MTAG"}
 
@@ -59,7 +64,11 @@ def reconcile_tables(content: ReconcileContent) -> dict[str, Table]:
 def review_table(content: ReviewContent) -> Table:
     """Items with their verdicts; the section that shows the number is named."""
     items = content.items.astype(str).to_dict("records")
-    rows = [(r["question"], Cell(r["verdict"], _VERDICTS[r["verdict"]]), r["number"], Cell(r["place"], "muted")) for r in items]
+    rows = [
+        (Cell(r["question"], "wrap"), Cell(r["verdict"], _VERDICTS[r["verdict"]]), Cell(r["number"], "wrap"),
+         Cell(r["place"], "quiet"))
+        for r in items
+    ]  # fmt: skip
     return table(("Question", "Verdict", "Found", "Section"), rows, (0, 1, 2, 3))
 
 
@@ -72,7 +81,7 @@ def _summary(content: ReconcileContent) -> Table:
     for r in content.summary.to_dict("records"):
         trait = str(r["trait"])
         bound = content.max_fdr.get(trait)
-        judged = Cell("", "muted") if bound is None else Cell(_share(bound), "good" if bound < MAX_FDR_WARN else "poor")
+        judged = Cell("") if bound is None else Cell(_share(bound), "good" if bound < MAX_FDR_WARN else "poor")
         gained = "" if is_missing(r["n_equivalent_mean"]) else count(r["n_equivalent_mean"])
         rows.append((
             trait, count(r["n_snps"]), count(r["n_mean"]), gained,
@@ -111,7 +120,7 @@ def _patterns(content: ReconcileContent) -> Table:
 
 
 def _words(pattern: object) -> str:
-    return str(pattern).replace("_", " ").replace("mtag", "MTAG")
+    return _PATTERN_WORDS.get(str(pattern), str(pattern).replace("_", " "))
 
 
 def _loci(content: ReconcileContent) -> Table:
@@ -122,15 +131,14 @@ def _loci(content: ReconcileContent) -> Table:
     for r in shown.to_dict("records"):
         claim = "" if is_missing(r["claim"]) else str(r["claim"])
         rows.append((
-            str(r["snp"]), f"{chromosome_name(r['chr'])}:{count(r['bp'])}",
-            *(_p(r[f"{kind}_neglog10p"]) for kind in ("factor", "q", "mtag", "gwas")),
-            *(str(r[f"{kind}_traits"]).replace(",", ", ") for kind in ("mtag", "gwas")), _words(r["pattern"]),
-            Cell(claim, _CLAIMS.get(claim, "")), Cell(str(r["action"]), "muted"),
+            str(r["snp"]), f"{chromosome_name(r['chr'])}:{count(r['bp'])}", Cell(_words(r["pattern"]), "wrap"),
+            Cell(claim, _CLAIMS.get(claim, "")), *(_p(r[f"{kind}_neglog10p"]) for kind in ("factor", "q", "mtag", "gwas")),
+            *(Cell(str(r[f"{kind}_traits"]).replace(",", ", "), "wrap") for kind in ("mtag", "gwas")),
         ))  # fmt: skip
-    heads = ("Lead SNP", "Position", "Factor p", "Q_SNP p", "MTAG p", "GWAS p", "MTAG hits", "GWAS hits", "Pattern", "Claim",
-             "Action")  # fmt: skip
+    heads = ("Lead SNP", "Position", "Pattern", "Claim", "Factor p", "Q_SNP p", "MTAG p", "GWAS p", "MTAG hits", "GWAS hits")
     note = f"The {FIRST_LOCI} strongest of {count(len(content.loci))} loci. " if len(content.loci) > FIRST_LOCI else ""
-    return table(heads, rows, (0, 1, 6, 7, 8, 9, 10), note + "p-values: the smallest in the locus.")
+    note += "Factor and Q_SNP p: of the lead SNP, where the factor is significant. Other p-values: the smallest in the locus."
+    return table(heads, rows, (0, 1, 2, 3, 8, 9), note)
 
 
 def _p(neglog10p: Any) -> str:
@@ -161,8 +169,9 @@ def _replication(records: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (str(r["snp"]), str(r["panel"]), _DIRECTIONS[r["same_direction"]], "" if r["p"] is None else p_value(r["p"]),
          "" if r["power_corrected"] is None else f"{100 * r['power_corrected']:.0f} %",
-         Cell("replicated", "good") if r["replicated"] else Cell("not replicated" if r["found"] else "not in the panel", "muted"))
+         Cell("replicated", "good") if r["replicated"] else Cell("not replicated" if r["found"] else "not in the panel", "quiet"))
         for r in records[:FIRST_LOCI]
     ]  # fmt: skip
-    note = "p: one-sided, for the lead's direction. Power: winner's curse removed."
+    note = f"The first {FIRST_LOCI} of {count(len(records))}. " if len(records) > FIRST_LOCI else ""
+    note += "p: one-sided, for the lead's direction. Power: winner's curse removed."
     return table(("Lead SNP", "Panel", "Same direction", "p", "Power", "Verdict"), rows, (0, 1, 2, 5), note)

@@ -33,7 +33,10 @@ _WITHIN_SE: Final = 2.0
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, and a mark (``good``, ``acceptable``, ``poor``, ``warn``, ``muted``) that the page colours."""
+    """One cell: its text, and a mark that the page goes by.
+
+    Marks are ``good``, ``acceptable``, ``poor``, ``warn``, ``muted`` (grey, wide), ``quiet`` (grey), ``wrap`` (may take lines).
+    """
 
     text: str
     mark: str = ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
+from gsem_spark.catalog.raw_digests import RawDigests
 from gsem_spark.catalog.schemas.inputs import QC_LOG
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.methods.sumstats import (
@@ -76,6 +77,8 @@ class MungeStep(Step[MungeConfig]):
     reads: ClassVar[tuple[str, ...]] = ("reference_variants", "traits")
     writes: ClassVar[tuple[str, ...]] = ("sumstats", "rejects", "qc_log", "traits")
 
+    _digests: RawDigests
+
     def __init__(self, config: MungeConfig) -> None:
         super().__init__(config)
         self._sources: dict[str, TextSource] = {}
@@ -86,9 +89,12 @@ class MungeStep(Step[MungeConfig]):
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Content of each file, and the variant reference."""
+        self._digests = RawDigests(ws)
+        for trait in self.config.traits:
+            self._source(ws, trait)  # what is no file, or no text, is said before anything is read whole
         return {
             "reference_variants": reference_version(ws),
-            **{f"file/{t.name}": self._source(ws, t).sha256 for t in self.config.traits},
+            **{f"file/{t.name}": self._digests.sha256(t.file) for t in self.config.traits},
         }
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
@@ -113,7 +119,10 @@ class MungeStep(Step[MungeConfig]):
         return Outcome(
             sum(kept.values()),
             {name: str(n) for name, n in kept.items()},
-            {"munged": [t.name for t in todo], "unchanged": skipped, "rows_in": {r.trait: r.rows_in for r in results}},
+            {
+                "munged": [t.name for t in todo], "unchanged": skipped, "rows_in": {r.trait: r.rows_in for r in results},
+                **self._digests.summary,
+            },
             warnings,
         )
 
@@ -127,7 +136,7 @@ class MungeStep(Step[MungeConfig]):
         return self._sources[trait.name]
 
     def _file_id(self, ws: Workspace, trait: Trait) -> str:
-        parts = [self.revision, self._source(ws, trait).sha256, self.config.rules_of(trait), reference_version(ws)]
+        parts = [self.revision, self._digests.sha256(trait.file), self.config.rules_of(trait), reference_version(ws)]
         return (content_hash(parts) + content_hash([parts]))[:16]
 
     def _task(self, ws: Workspace, trait: Trait) -> FileTask:
@@ -159,7 +168,7 @@ class MungeStep(Step[MungeConfig]):
             "trait": trait.name,
             "file_id": result.file_id,
             "file": task.source.name,
-            "sha256": task.source.sha256,
+            "sha256": self._digests.sha256(trait.file),
             "scale": trait.scale,
             "n": task.spec.n,
             "sample_prevalence": trait.sample_prevalence,

@@ -17,6 +17,7 @@ from pyspark import StorageLevel
 
 from gsem_spark.catalog.files import HadoopFiles
 from gsem_spark.catalog.part_files import Part
+from gsem_spark.catalog.raw_digests import RawDigests
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
 from gsem_spark.steps.progress import Progress
@@ -59,6 +60,8 @@ class LoadLdScores(Step[LdScoresConfig]):
     reads: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ("ld_scores",)
 
+    _digests: RawDigests
+
     def result_config(self) -> dict[str, Any]:
         """The panel's name; the files count by content."""
         return {"panel": self.config.panel}
@@ -67,9 +70,10 @@ class LoadLdScores(Step[LdScoresConfig]):
         """Content of every file of the folder(s)."""
         files = HadoopFiles(ws.spark)
         folders = {"ld_scores": self.config.ld_scores, **({"weights": self.config.weights} if self._separate() else {})}
+        self._digests = RawDigests(ws)
         return {
             role: content_hash(
-                {name: files.sha256(f"{folder}/{name}") for name in _score_files(files, str(folder), role == "ld_scores")}
+                {name: self._digests.sha256(f"{folder}/{name}") for name in _score_files(files, str(folder), role == "ld_scores")}
             )
             for role, folder in folders.items()
         }
@@ -101,7 +105,7 @@ class LoadLdScores(Step[LdScoresConfig]):
         return Outcome(
             rows,
             {str(c): str(n) for c, n in sorted(sizes.items())},
-            {"panel": panel, "M": sum(counts.values()), "snps": rows},
+            {"panel": panel, "M": sum(counts.values()), "snps": rows, **self._digests.summary},
             tuple(_frequency_warning(ws, panel)),
         )
 

@@ -80,6 +80,7 @@ class ReconcileStep(Step[ReconcileConfig]):
     """Class each locus of both analyses by its pattern, and judge what may be claimed."""
 
     name: ClassVar[str] = "reconcile"
+    revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = (
         "gwas_results", "mtag_results", "mtag_models", "mtag_fdr", "sumstats", "traits", "covstructs",
     )  # fmt: skip

@@ -35,11 +35,10 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 @dataclass(frozen=True)
 class TextSource:
-    """One raw file: where it is, what its bytes are, how its lines are to be cut."""
+    """One raw file: where it is, how it is compressed, how its lines are to be cut."""
 
     path: str
     name: str
-    sha256: str
     size: int
     compression: str
     format: RawFormat
@@ -74,7 +73,7 @@ def open_text(spark: SparkSession, path: str, min_columns: int = MIN_COLUMNS) ->
     compression = "gzip" if packed[:2] == _GZIP else "zstd" if packed[:4] == _ZSTD else "none"
     head = _unpack_head(packed, compression, path)
     form = sniff(head[:HEAD_BYTES], name, min_columns=min_columns)
-    return TextSource(path, name, files.sha256(path), size, compression, form)
+    return TextSource(path, name, size, compression, form)
 
 
 def line_source(spark: SparkSession, source: TextSource) -> Source:

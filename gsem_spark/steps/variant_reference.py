@@ -17,6 +17,7 @@ from pydantic import model_validator
 
 from gsem_spark.catalog.files import HadoopFiles
 from gsem_spark.catalog.part_files import Part
+from gsem_spark.catalog.raw_digests import RawDigests
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
 from gsem_spark.steps.genotype_source import block_source, cohort_of
@@ -78,6 +79,8 @@ class LoadVariants(Step[VariantsConfig]):
     reads: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ("reference_variants",)
 
+    _digests: RawDigests
+
     def result_config(self) -> dict[str, Any]:
         """Only whether there is a HapMap 3 list; the files count by content, see :meth:`inputs`."""
         return {"hm3": self.config.hm3 is not None}
@@ -89,7 +92,8 @@ class LoadVariants(Step[VariantsConfig]):
         paths = {role: path for role, path in given.items() if path is not None}
         for path in paths.values():
             require_file(files, path)
-        hashes = {role: files.sha256(path)[:16] for role, path in paths.items()}
+        self._digests = RawDigests(ws)
+        hashes = {role: self._digests.sha256(path)[:16] for role, path in paths.items()}
         return hashes if self.config.cohort is None else {**hashes, "cohort": cohort_of(ws, self.config.cohort).version}
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
@@ -117,7 +121,7 @@ class LoadVariants(Step[VariantsConfig]):
         if with_maf < rows:
             warnings.append(f"{rows - with_maf:,} of {rows:,} reference variants have no MAF; per-SNP models cannot use them")
         figures = {name: tally[name] for name in ("placed", "with_maf", "hm3")}
-        return Outcome(rows, summary=figures, warnings=tuple(warnings))
+        return Outcome(rows, summary={**figures, **self._digests.summary}, warnings=tuple(warnings))
 
     def _packed(self, ws: Workspace) -> DataFrame:
         """The file's variants, each name once, packed by chromosome, and tallies of what was found."""

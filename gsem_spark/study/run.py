@@ -16,7 +16,7 @@ from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep, ldsc_step, read_covstruct
 from gsem_spark.steps.mtag import MtagStep
-from gsem_spark.steps.mtag_fdr import FdrStep
+from gsem_spark.steps.mtag_fdr import FdrRun, FdrStep
 from gsem_spark.steps.mtag_run import MtagRun
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep
@@ -47,8 +47,8 @@ class StudyReport:
         Covariance structure, common factor model and GWAS, where those steps were asked for.
     models
         Fits of the study's own models, by name.
-    mtag, reconcile, review
-        MTAG, its reconciliation with the GWAS, and the checklist, likewise.
+    mtag, fdr, reconcile, review
+        MTAG, the bound of its false discoveries, its reconciliation with the GWAS, and the checklist, likewise.
     report_path
         Where the HTML report is.
     comparison
@@ -62,6 +62,7 @@ class StudyReport:
     models: dict[str, Fit] = field(default_factory=dict)
     run: Run | None = None
     mtag: MtagRun | None = None
+    fdr: FdrRun | None = None
     reconcile: ReconcileRun | None = None
     review: ReviewRun | None = None
     report_path: str | None = None
@@ -232,6 +233,8 @@ class _Runner:
             self.result.run = Run(self.ws, done)
         elif isinstance(step, MtagStep):
             self.result.mtag = MtagRun(self.ws, done)
+        elif isinstance(step, FdrStep):
+            self.result.fdr = FdrRun(self.ws, done)
         elif isinstance(step, ReconcileStep):
             self.result.reconcile = ReconcileRun(self.ws, done)
         elif isinstance(step, ReviewStep):

@@ -96,6 +96,12 @@ class TestLoci:
         many = rc.reconcile_loci(table(q_neglog10p=q), np.ones(3), n_factor_snps=100)
         assert (bool(few.loc[0, "q_sig"]), bool(many.loc[0, "q_sig"])) == (True, False)
 
+    def test_q_snp_is_that_of_the_lead_where_there_is_a_factor_hit(self) -> None:
+        got = rc.reconcile_loci(table(q_neglog10p=np.array([9.0, 0.2, 3.0, 0.1, 0.1])), np.ones(3), n_factor_snps=2)
+        assert got.loc[:1, "snp"].tolist() == ["rs1", "rs2"]
+        assert got.loc[:1, "q_neglog10p"].tolist() == [0.2, 3.0]
+        assert not got.loc[0, "q_sig"]
+
     def test_directions_follow_the_loadings(self) -> None:
         z = np.full((5, 3), 6.0)
         z[:, 1] = -6.0

@@ -107,7 +107,7 @@ def test_of_many_loci_the_strongest_are_shown_in_genome_order():
     assert weakest not in {row[0].text for row in shown.rows}
 
 
-@pytest.mark.parametrize(("verdict", "mark"), [("pass", "good"), ("not assessed", "muted"), ("warn", "acceptable")])
+@pytest.mark.parametrize(("verdict", "mark"), [("pass", "good"), ("not assessed", "quiet"), ("warn", "acceptable")])
 def test_verdicts_are_coloured(verdict, mark):
     rows = review_table(checked()).rows
     assert {row[1].mark for row in rows if row[1].text == verdict} == {mark}

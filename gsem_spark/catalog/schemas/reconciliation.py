@@ -17,7 +17,7 @@ RECONCILED_LOCI = TableSchema(
         Column("end", "long", "last one", "bp", low=0),
         Column("n_snps", "int", "significant SNPs in it, by any analysis", nullable=False, low=1),
         Column("factor_neglog10p", "double", "strongest -log10 p of the factor", low=0),
-        Column("q_neglog10p", "double", "strongest -log10 p of Q_SNP", low=0),
+        Column("q_neglog10p", "double", "-log10 p of Q_SNP: of the lead SNP where the factor is significant there, else the strongest", low=0),
         Column("mtag_neglog10p", "double", "strongest -log10 p of MTAG, any trait", low=0),
         Column("gwas_neglog10p", "double", "strongest -log10 p of an input GWAS", low=0),
         Column("factor_sig", "boolean", "the factor is significant in the locus", nullable=False),

@@ -98,9 +98,10 @@ def reconcile_loci(
     -------
     DataFrame
         One row a locus in genome order: ``locus chr start end n_snps``, the lead SNP (of the factor, where it is significant
-        there, else the strongest of all) ``snp bp``, the strongest results in the locus ``factor_neglog10p q_neglog10p
-        mtag_neglog10p gwas_neglog10p``, ``factor_sig q_sig`` (Q_SNP of the lead where the factor is significant, else of any
-        SNP), ``mtag_traits gwas_traits opposite_traits`` (names joined by commas), ``pattern also cause action``.
+        there, else the strongest of all) ``snp bp``, the strongest results in the locus ``factor_neglog10p mtag_neglog10p
+        gwas_neglog10p``, ``q_neglog10p`` of the lead where the factor is significant, else the strongest, ``factor_sig q_sig``
+        (likewise of the lead, or of any SNP), ``mtag_traits gwas_traits opposite_traits`` (names joined by commas),
+        ``pattern also cause action``.
     """
     by = rule if rule is not None else LocusRule()
     loadings = np.asarray(loadings, np.float64)
@@ -165,6 +166,8 @@ def _locus(hits: HitTable, at: NDArray[np.intp], strongest: Floats, sig: _Signif
         at_lead = (hits.mtag_z[lead] * loadings * hits.factor_z[lead] < 0) & mtag & ~sig.mtag[shared].any(axis=0)
     columns = (hits.factor_neglog10p, hits.q_neglog10p, hits.mtag_neglog10p, hits.gwas_neglog10p)
     strengths = [_largest(c[at]) for c in columns]
+    if factor:  # the claim rests on the lead's own Q_SNP
+        strengths[1] = float(hits.q_neglog10p[lead])
     return _Locus(
         int(hits.chromosome[lead]), int(hits.bp[at].min()), int(hits.bp[at].max()), at.size, str(hits.snp[lead]),
         int(hits.bp[lead]), factor, bool(sig.q_snp[lead]) if factor else bool(sig.q_snp[at].any()), mtag, gwas,
