@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gsem_spark.errors import DataError
@@ -10,6 +11,25 @@ from gsem_spark.errors import DataError
 if TYPE_CHECKING:
     from gsem_spark.catalog.runs import RunEntry
     from gsem_spark.catalog.workspace import Workspace
+    from gsem_spark.steps.step import Report
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended: its results stay in the tables, this knows where. What a user's verb returns builds on it."""
+
+    workspace: Workspace
+    report: Report
+
+    @property
+    def run_id(self) -> str:
+        """Key of the run in every table."""
+        return self.report.run_id
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results must know, one sentence each."""
+        return self.report.warnings
 
 
 def finished(ws: Workspace, step: str | Sequence[str], chosen: str | None, verb: str) -> RunEntry:

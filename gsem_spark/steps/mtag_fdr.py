@@ -20,10 +20,10 @@ from gsem_spark.methods.mtag.lattice import Lattice, grid
 from gsem_spark.methods.mtag.maxfdr import GridBest, MaxFdr, conclude, merge_best, search
 from gsem_spark.methods.mtag.spike_slab import spike_slab
 from gsem_spark.steps import exchange
-from gsem_spark.steps.found_runs import finished, run_id_of
+from gsem_spark.steps.found_runs import FinishedRun, finished, run_id_of
 from gsem_spark.steps.mtag_model import ModelFacts, read_model
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, checked_config
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
@@ -191,21 +191,8 @@ def _rows(found: MaxFdr, share: Floats | None, run_id: str, mtag_run: str) -> li
 
 
 @dataclass(frozen=True)
-class FdrRun:
+class FdrRun(FinishedRun):
     """A finished maxFDR search."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the search in ``mtag_fdr``."""
-        return self.report.run_id
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Traits whose bound is above 5 %, with the remedies."""
-        return self.report.warnings
 
     def table(self) -> pd.DataFrame:
         """One row a trait: the bound, where it is reached, and what was searched."""

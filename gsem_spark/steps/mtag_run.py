@@ -9,32 +9,18 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
+from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.mtag_model import ModelFacts, read_model
-from gsem_spark.steps.step import Report
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.steps.mtag_fdr import FdrRun
 
 
 @dataclass(frozen=True)
-class MtagRun:
+class MtagRun(FinishedRun):
     """A finished MTAG run: its results stay in the tables, this knows where."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the run in every table."""
-        return self.report.run_id
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Repairs, and what was found against MTAG's assumptions."""
-        return self.report.warnings
 
     @property
     def facts(self) -> ModelFacts:

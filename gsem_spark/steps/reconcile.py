@@ -23,7 +23,7 @@ from gsem_spark.methods.reconcile.effects import sign_concordance
 from gsem_spark.methods.reconcile.loci import LocusRule, reconcile_loci
 from gsem_spark.methods.reconcile.patterns import primary_analysis
 from gsem_spark.methods.reconcile.replication import replicate, sign_test
-from gsem_spark.steps.found_runs import finished, run_id_of
+from gsem_spark.steps.found_runs import FinishedRun, finished, run_id_of
 from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.hit_rows import few_rows, named
 from gsem_spark.steps.ldsc import read_covstruct
@@ -34,7 +34,7 @@ from gsem_spark.steps.panel import trait_rows
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reconcile_files import given_blocks, given_panel
 from gsem_spark.steps.reconcile_hits import gather_hits, lead_effects
-from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, checked_config, content_hash
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config, content_hash
 from gsem_spark.thresholds import (
     CLUMP_WINDOW_BP,
     GENOME_WIDE_P,
@@ -225,16 +225,8 @@ def _number(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class ReconcileRun:
+class ReconcileRun(FinishedRun):
     """A finished reconciliation."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the reconciliation in its tables."""
-        return self.report.run_id
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -16,14 +16,14 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.reconcile.checklist import ReviewFacts, checklist_table, overall
 from gsem_spark.methods.reconcile.checklist import review as checklist
 from gsem_spark.methods.sem.commonfactor import common_factor
-from gsem_spark.steps.found_runs import finished, run_id_of
+from gsem_spark.steps.found_runs import FinishedRun, finished, run_id_of
 from gsem_spark.steps.gwas import GwasStep
 from gsem_spark.steps.ldsc import read_covstruct
 from gsem_spark.steps.panel import trait_rows
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reconcile import ReconcileStep
 from gsem_spark.steps.review_facts import factor_regressions, loci_without_each_trait
-from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, checked_config
+from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.runs import RunEntry
@@ -186,16 +186,8 @@ def _largest_change(ws: Workspace, run_id: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class ReviewRun:
+class ReviewRun(FinishedRun):
     """A finished review."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the review in ``reviews``."""
-        return self.report.run_id
 
     @property
     def summary(self) -> Mapping[str, Any]:
