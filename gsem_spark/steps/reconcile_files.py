@@ -26,7 +26,7 @@ def given_blocks(blocks: pd.DataFrame | str | Path | None) -> pd.DataFrame | Non
 def given_panel(panel: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
     """A replication cohort's rows, of a text file with the columns ``snp a1 a2 beta se`` or as given.
 
-    Rows without an effect are left out. Delimiter and compression are found out.
+    Rows without an effect are left out. Columns are separated by tabs, commas or blanks; the name's ending tells a compression.
 
     Raises
     ------
@@ -36,7 +36,9 @@ def given_panel(panel: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
     if panel is None or isinstance(panel, pd.DataFrame):
         return panel
     try:
-        rows = pd.read_csv(panel, sep=None, engine="python", dtype=str, na_values=["NA", "."])
+        head = "".join(pd.read_csv(panel, sep="\0", nrows=0).columns)
+        separator = "\t" if "\t" in head else "," if "," in head else r"\s+"
+        rows = pd.read_csv(panel, sep=separator, dtype=str, na_values=["NA", "."])
     except (OSError, UnicodeDecodeError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise DataError(f"the replication cohort cannot be read: {said}", where=str(panel), remedy="give a text file") from None

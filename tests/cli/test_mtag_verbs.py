@@ -47,6 +47,10 @@ def test_the_verbs_one_after_the_other(workspace, tmp_path):
     for words in ("MTAG, run mtag-", "share of each trait", "maxFDR", "T3"):
         assert words in said
 
+    status, said = type_in("max-fdr", workspace, "--states", "TTT,FFF,TFF", "--intervals", 3, "--quiet")
+    assert status == 0, said
+    assert "reached at" in said
+
     status, said = type_in("reconcile", workspace, "--quiet")
     assert status == 0, said
     assert "Common-factor SNP: factor p < 5e-08" in " ".join(said.split()) or "no SNP is significant" in said
@@ -56,6 +60,12 @@ def test_the_verbs_one_after_the_other(workspace, tmp_path):
     assert "review of common_factor_gwas-" in said
     assert "maxFDR" in said  # a narrow terminal breaks the question over lines
     assert "loci without each trait need more than 3 indicators" in said
+
+    cohort = tmp_path / "cohort.tsv"
+    cohort.write_text("SNP\tA1\tA2\tBETA\nrs1\tA\tC\t0.1\n", encoding="utf-8")
+    status, said = type_in("reconcile", workspace, "--replication-file", cohort, "--quiet")
+    assert status == 4
+    assert "columns se are missing; there are snp, a1, a2, beta" in " ".join(said.split())
 
     target = tmp_path / "t1.txt"
     status, said = type_in("export", workspace, "mtag_results", target, "--trait", "T1", "--reference", "--quiet")

@@ -13,6 +13,7 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods import reconcile as rc
 from gsem_spark.methods.reconcile.patterns import BY_CODE, RUN_PATTERN
 from gsem_spark.methods.reconcile.replication import _mean_beyond
+from gsem_spark.steps.reconcile_files import given_panel
 
 TRAITS = ("A", "B", "C")
 HIGH, LOW = 9.0, 1.0
@@ -410,3 +411,22 @@ class TestStability:
     def test_columns(self) -> None:
         with pytest.raises(DataError, match="A: columns bp are missing"):
             rc.stable_loci(self.leads((1, 1)), {"A": self.leads((1, 1)).drop(columns="bp")})
+
+
+class TestFiles:
+    def test_a_cohort_s_file(self, tmp_path) -> None:
+        file = tmp_path / "cohort.txt"
+        file.write_text("snp a1 a2 beta se p\nrs1 a c 0.5 0.1 1\nrs2 A G NA 0.1 1\n", encoding="utf-8")
+        rows = given_panel(file)
+        assert rows.to_dict("records") == [{"snp": "rs1", "a1": "A", "a2": "C", "beta": 0.5, "se": 0.1}]
+
+    @pytest.mark.parametrize(("text", "words"), [
+        ("snp a1 a2 beta\nrs1 A C 1\n", "columns se are missing"), ("snp a1 a2 beta se\nrs1 A C x 1\n", "1 of 1 values of beta"),
+        ("", "cannot be read"), (None, "cannot be read"),
+    ])  # fmt: skip
+    def test_what_is_wrong_with_it_is_told(self, tmp_path, text, words) -> None:
+        file = tmp_path / "cohort.txt"
+        if text is not None:
+            file.write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=words):
+            given_panel(file)
