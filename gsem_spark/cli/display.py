@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STATE_STYLES: Final[Mapping[str, str]] = {
     "ok": "green",
+    "pass": "green",
     "done": "green",
     "skipped": "dim",
     "warn": "yellow",

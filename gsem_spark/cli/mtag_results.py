@@ -73,9 +73,8 @@ def print_reconcile(run: ReconcileRun) -> None:
 
 def print_review(run: ReviewRun) -> None:
     """Print the checklist: each item's verdict, the number, and where the report shows it."""
-    states = {"pass": "ok", "not assessed": "–"}
     items = run.items().astype(str).to_dict("records")
-    rows = [(states.get(i["verdict"], i["verdict"]), i["question"], i["number"], i["place"]) for i in items]
+    rows = [(i["verdict"], i["question"], i["number"], i["place"]) for i in items]
     counts = ", ".join(f"{verdict} {n}" for verdict, n in run.summary["verdicts"].items())
     title = f"review of {run.summary['gwas_run']}: {counts}"
-    out.print(display.table(title, ["", "question", "found", "report section"], rows))
+    out.print(display.table(title, ["verdict", "question", "found", "report section"], rows))
