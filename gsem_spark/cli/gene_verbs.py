@@ -10,19 +10,18 @@ import yaml
 
 from gsem_spark.cli import display
 from gsem_spark.cli.app import app, out, show_warning
-from gsem_spark.cli.model_files import model_text, write_fit
+from gsem_spark.cli.model_files import model_text
 from gsem_spark.cli.model_verbs import (
     EstimationOption,
     FolderOption,
     MaybeWorkspace,
     StructureOption,
+    deliver_fit,
     find_structure,
     placed,
-    print_fit,
-    say_written,
 )
 from gsem_spark.cli.options import TraitsOption, trait_names
-from gsem_spark.errors import ConfigError, ConvergenceError, ModelError, StorageError
+from gsem_spark.errors import ConfigError, ModelError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,11 +145,7 @@ def multi_snp(
         made = user_model(both, text, estimation, std_lv)  # type: ignore[arg-type]
     except ModelError as error:
         raise placed(error, place) from None
-    print_fit(made)
-    if save is not None:
-        say_written(write_fit(made, save), save)
-    if not made.converged:
-        raise ConvergenceError("the fit did not converge: the numbers above are not estimates", remedy="see its notes")
+    deliver_fit(made, save)
 
 
 def parse_fusion(text: str) -> dict[str, Any]:

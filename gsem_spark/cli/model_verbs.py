@@ -77,11 +77,7 @@ def fit(
         )  # fmt: skip
     except ModelError as error:
         raise placed(error, place) from None
-    print_fit(made)
-    if save is not None:
-        say_written(write_fit(made, save), save)
-    if not made.converged:
-        raise ConvergenceError("the fit did not converge: the numbers above are not estimates", remedy="see its notes")
+    deliver_fit(made, save)
 
 
 @app.command()
@@ -143,6 +139,15 @@ def parallel_analysis(
     out.print(made.summary(), markup=False, highlight=False, soft_wrap=True)
     if save is not None:
         say_written(write_parallel(made, save), save)
+
+
+def deliver_fit(fit: Fit, folder: Path | None) -> None:
+    """Print a fit and write it where a folder is named; a fit without an optimum leaves with the exit status of its kind."""
+    print_fit(fit)
+    if folder is not None:
+        say_written(write_fit(fit, folder), folder)
+    if not fit.converged:
+        raise ConvergenceError("the fit did not converge: the numbers above are not estimates", remedy="see its notes")
 
 
 def print_fit(fit: Fit) -> None:
