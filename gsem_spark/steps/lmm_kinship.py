@@ -15,6 +15,7 @@ from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, kinsh
 from gsem_spark.methods.lmm.samples import match_samples
 from gsem_spark.methods.lmm.variance_components import Component, VarianceComponentFit, fit_variance_components
 from gsem_spark.steps.genotype_source import Cohort
+from gsem_spark.steps.kinship_config import FROM_GENOTYPES
 from gsem_spark.steps.kinship_files import kinship_of, load_spectrum, loco_chromosomes
 from gsem_spark.steps.lmm_config import ModelConfig
 from gsem_spark.steps.lmm_samples import TraitData
@@ -46,6 +47,8 @@ class Background:
         The genotyped samples' names.
     version
         Hash of the file, or "none".
+    of_genotypes
+        Whether it was made of genotypes, less their means.
     """
 
     ws: Workspace
@@ -54,11 +57,14 @@ class Background:
     rows: Ints
     names: tuple[str, ...]
     version: str
+    of_genotypes: bool = False
 
     def spectrum(self, places: Ints, chromosome: int | None) -> Spectrum | None:
         """Spectrum over the genotyped samples at ``places``, without a chromosome; None for independent samples.
 
-        All samples of the kinship in its order: the eigenvectors of its file, memory-mapped. Fewer: their part is decomposed.
+        All samples of the kinship in its order: the eigenvectors of its file, memory-mapped. Fewer: their part is decomposed;
+        of a kinship of genotypes it is centred over these samples first, as all of it was (and as GEMMA does). Where there is an
+        intercept this touches no REML figure but the intercept's own; likelihood ratios by ML depend on it.
 
         Raises
         ------
@@ -76,6 +82,8 @@ class Background:
         if len(rows) == whole.n and np.array_equal(rows, np.arange(whole.n)):
             return whole
         part = np.asarray(whole.vectors)[rows]
+        if self.of_genotypes:
+            part = part - part.mean(axis=0)
         if whole.full:
             return kinship_spectrum((part * whole.eigenvalues) @ part.T)
         return background_spectrum(part * np.sqrt(whole.eigenvalues))
@@ -116,7 +124,8 @@ def background_of(ws: Workspace, config: ModelConfig, cohort: Cohort) -> Backgro
         raise ConfigError(f"kinship {kinship_id} was made of all chromosomes only", where="loco",
                           remedy="make it with loco, or test without")
     loco = bool(without) and row["cohort"] == cohort.name if config.loco is None else config.loco
-    return Background(ws, kinship_id, loco, _places(cohort.samples, row), names, str(row["sha256"])[:16])
+    return Background(ws, kinship_id, loco, _places(cohort.samples, row), names, str(row["sha256"])[:16],
+                      row["kind"] in FROM_GENOTYPES)
 
 
 def _last_kinship(ws: Workspace, cohort: Cohort) -> str:

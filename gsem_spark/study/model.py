@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsem_spark.demo import data_folder
 from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
@@ -27,33 +27,19 @@ from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
 from gsem_spark.steps.user_fit import ModelSettings, UserModelConfig
 from gsem_spark.steps.variant_reference import VariantsConfig
+from gsem_spark.study.genotype_sections import SECTIONS as GENOTYPE_SECTIONS
+from gsem_spark.study.genotype_sections import (
+    GenotypeSettings,
+    KinshipSettings,
+    LmmSettings,
+    genotype_configs,
+    genotype_paths,
+    named_files,
+)
+from gsem_spark.study.settings import settings_of
 from gsem_spark.study.source import Loc, Problem, StudySource, expand, model_keys, problems_of
 
 _REFERENCE_FILES: Final = ("variants", "ld_scores", "weights", "hm3")
-
-
-def settings_of(name: str, *configs: type[StepConfig], supplied: Iterable[str] = (), **more: Any) -> Any:
-    """Make the section of a step: the fields of its configs without those that the study itself supplies.
-
-    Parameters
-    ----------
-    name
-        Name of the section.
-    configs
-        Configs of the section's steps.
-    supplied
-        Fields that the runner fills in.
-    more
-        Further fields, as pydantic's ``create_model`` takes them.
-    """
-    left_out = set(supplied)
-    fields: dict[str, Any] = {
-        field: (info.annotation, info)
-        for config in configs
-        for field, info in config.model_fields.items()
-        if field not in left_out
-    }
-    return create_model(name, __base__=StepConfig, __doc__=f"Settings of {name} in a study file.", **fields, **more)
 
 
 _FACTOR_TRAITS: Final = Field(
@@ -102,9 +88,12 @@ else:
     ReportSettings = settings_of(
         "report", title=(str | None, _REPORT_TITLE), out=(str | None, _REPORT_OUT), truth=(str | None, _REPORT_TRUTH)
     )
-STEP_NAMES: Final = ("references", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile", "review", "report")
+STEP_NAMES: Final = (
+    "references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile",
+    "review", "report",
+)  # fmt: skip
 """Steps of a study, and their sections in the file, in the order they run."""
-ON_REQUEST: Final = ("models", "mtag", "reconcile", "review")
+ON_REQUEST: Final = ("genotypes", "kinship", "lmm", "models", "mtag", "reconcile", "review")
 """Steps that a study runs only where it has their section, or names them in ``steps``."""
 
 
@@ -131,8 +120,11 @@ class Study(BaseModel):
 
     workspace: str = Field(description="folder or catalog.schema of the tables; made when it is not there")
     format: Literal["delta", "parquet"] = Field("delta", description="table format of a workspace made by this study")
-    references: ReferenceSettings = Field(description="variants, LD scores and HapMap 3 list")
-    traits: tuple[Trait, ...] = Field(min_length=1, description="the GWAS, in the order of every matrix")
+    references: ReferenceSettings | None = Field(None, description="variants, LD scores and HapMap 3 list")
+    genotypes: GenotypeSettings | None = Field(None, description="genotype files of a cohort; read where this section is there")
+    kinship: KinshipSettings | None = Field(None, description="the cohort's kinship; made where this section is there")
+    lmm: LmmSettings | None = Field(None, description="mixed-model scan of the cohort; run where this section is there")
+    traits: tuple[Trait, ...] = Field((), description="the GWAS, in the order of every matrix; behind them lmm.as_trait")
     munge: MungeSettings = Field(default_factory=MungeSettings, description="rules for raw files")
     ldsc: LdscSettings = Field(default_factory=LdscSettings, description="LD score regression")
     common_factor: CommonFactorSettings = Field(default_factory=CommonFactorSettings, description="the model without SNPs")
@@ -149,18 +141,32 @@ class Study(BaseModel):
     )
     report: ReportSettings = Field(default_factory=ReportSettings, description="the HTML report")
     steps: tuple[
-        Literal["references", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile", "review", "report"], ...
+        Literal["references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "mtag",
+                "reconcile", "review", "report"], ...
     ] | None = Field(None, description="steps to run; by default all but those on request whose section is not there")
 
     @property
     def trait_names(self) -> tuple[str, ...]:
         """Traits in the order of every matrix."""
-        return tuple(t.name for t in self.traits)
+        return (*(t.name for t in self.traits), *(self.lmm.as_trait if self.lmm is not None else ()))
+
+    @property
+    def panel(self) -> str:
+        """Name of the LD-score panel."""
+        return str(self.references.panel) if self.references is not None else "eur"
 
     @property
     def factor_traits(self) -> tuple[str, ...]:
         """Indicators of the factor."""
         return getattr(self.common_factor, "traits", None) or self.trait_names
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """Steps that this study has the inputs of: a cohort alone has no GWAS to munge, and no references."""
+        without = set() if self.traits else {"munge"}
+        if self.references is None or not self.trait_names:
+            without |= {"references", "ldsc", "common_factor", "gwas", "report"}
+        return tuple(name for name in STEP_NAMES if name not in without)
 
     def configs_of(self, section: str) -> tuple[StepConfig, ...]:
         """Complete configs of one section's steps, in their order."""
@@ -169,7 +175,12 @@ class Study(BaseModel):
                 UserModelConfig(**{**made.model_dump(exclude_unset=True), "model": made.text, "name": name})
                 for name, made in self.models.items()
             )
-        given: dict[str, Any] = getattr(self, section).model_dump(exclude_unset=True)
+        settings = getattr(self, section)
+        if settings is None:
+            return ()
+        given: dict[str, Any] = settings.model_dump(exclude_unset=True)
+        if section in GENOTYPE_SECTIONS:
+            return genotype_configs(section, given, None if self.genotypes is None else self.genotypes.cohort)
         if section == "references":
             return tuple(
                 config(**{k: v for k, v in given.items() if k in config.model_fields})
@@ -178,7 +189,7 @@ class Study(BaseModel):
         if section == "munge":
             return (MungeConfig(traits=self.traits, **given),)
         if section == "ldsc":
-            return (LdscConfig(traits=self.trait_names, panel=self.references.panel, **given),)
+            return (LdscConfig(traits=self.trait_names, panel=self.panel, **given),)
         if section == "common_factor":
             return (FitConfig(**{**given, "traits": self.factor_traits}),)
         if section == "mtag":
@@ -192,7 +203,7 @@ class Study(BaseModel):
     def _mtag_configs(self, given: dict[str, Any]) -> tuple[StepConfig, ...]:
         own = {k: v for k, v in given.items() if k not in ("traits", "intercepts", "max_fdr")}
         own |= {name: given_matrix(own[name], self.mtag_traits, name) for name in ("sigma", "omega") if name in own}
-        made = MtagConfig(traits=self.mtag_traits, panel=self.references.panel, **own)
+        made = MtagConfig(traits=self.mtag_traits, panel=self.panel, **own)
         if self.mtag.max_fdr is None:
             return (made,)
         return made, FdrConfig(**self.mtag.max_fdr.model_dump(exclude_unset=True))
@@ -208,6 +219,7 @@ class Study(BaseModel):
         if unknown:
             raise ConfigError(f"there is no step {unknown[0]!r}", where="--only", remedy=f"steps are {', '.join(STEP_NAMES)}")
         asked = [name for name in STEP_NAMES if name not in ON_REQUEST or name in self.model_fields_set]
+        asked = [name for name in asked if name in self.possible]
         wanted = set(only) or set(asked if self.steps is None else self.steps)
         if "models" in wanted and not self.models:
             raise ConfigError("the study has no models", where="step models", remedy="add a section models: name: syntax or file")
@@ -249,10 +261,10 @@ def study_from(source: StudySource) -> Study:
     try:
         study = Study.model_validate(source.data)
     except ValidationError as error:
-        raise source.fail(problems_of(error, _known_keys)) from None
+        raise source.fail([*problems_of(error, _known_keys), *_incomplete(source.data)]) from None
     except GsemError as error:
         raise ConfigError(error.what, where=error.where or source.name, remedy=error.remedy) from None
-    problems = [*_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)]
+    problems = [*_incomplete(source.data), *_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)]
     problems = problems or [*_refused_by_steps(study), *_unreadable_models(study)]
     if problems:
         raise source.fail(problems)
@@ -294,6 +306,7 @@ def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]
     for holder, key, loc in (*candidates, *_model_files_in(data)):
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
             yield holder, key, loc
+    yield from genotype_paths(data)
 
 
 def _model_files_in(data: dict[str, Any]) -> Iterator[tuple[Any, str, Loc]]:
@@ -311,6 +324,14 @@ def is_uri(text: str) -> bool:
     return "://" in text or text.startswith(("dbfs:", "file:"))
 
 
+def _incomplete(data: dict[str, Any]) -> Iterator[Problem]:
+    """What a study of summary statistics must have, and one of genotypes may lack."""
+    if not data.get("lmm"):
+        for key in ("references", "traits"):
+            if not data.get(key):
+                yield Problem((key,), f"the key {key!r} is missing", f"add a line `{key}: …` (or `lmm: …` for genotypes)")
+
+
 def _same_names(study: Study) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, trait in enumerate(study.traits):
@@ -325,7 +346,7 @@ def _same_names(study: Study) -> Iterator[Problem]:
 
 def _refused_by_steps(study: Study) -> Iterator[Problem]:
     """Yield what a step's own checks across fields say."""
-    for section in STEP_NAMES:
+    for section in study.possible:
         try:
             study.configs_of(section)
         except DataError:  # a model's file, of which _unreadable_models speaks
@@ -361,6 +382,7 @@ def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
 def _absent_files(study: Study) -> Iterator[Problem]:
     named: list[tuple[Loc, Any]] = [(("references", k), getattr(study.references, k, None)) for k in _REFERENCE_FILES]
     named.append((("report", "truth"), study.report.truth))
+    named += named_files({"kinship": study.kinship, "lmm": study.lmm})
     named += [(("reconcile", key), getattr(study.reconcile, key)) for key in ("blocks", "replication_file")]
     named += [(("mtag", key), found) for key in ("sigma", "omega") if isinstance(found := getattr(study.mtag, key), str)]
     named += [(("traits", i, "file"), t.file) for i, t in enumerate(study.traits)]

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from gsem_spark.demo.compare import Comparison, compare_run, read_truth
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.steps.fit import FitStep, read_fit
+from gsem_spark.steps.genotypes import GenotypesStep
 from gsem_spark.steps.gwas import GwasStep, Run
 from gsem_spark.steps.ingest import MungeStep
+from gsem_spark.steps.kinship import KinshipStep
 from gsem_spark.steps.ld_panel import LoadLdScores
 from gsem_spark.steps.ldsc import LdscStep, ldsc_step, read_covstruct
+from gsem_spark.steps.lmm import LmmStep
+from gsem_spark.steps.lmm_bootstrap import BootstrapRun, BootstrapStep
+from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, MtlmmConfig
+from gsem_spark.steps.lmm_run import LmmRun
+from gsem_spark.steps.lmm_trait import enter_traits
 from gsem_spark.steps.mtag import MtagStep
 from gsem_spark.steps.mtag_fdr import FdrRun, FdrStep
 from gsem_spark.steps.mtag_run import MtagRun
+from gsem_spark.steps.mtlmm import MtlmmStep
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep
 from gsem_spark.steps.reconcile_files import given_blocks, given_panel
@@ -47,6 +55,8 @@ class StudyReport:
         Covariance structure, common factor model and GWAS, where those steps were asked for.
     models
         Fits of the study's own models, by name.
+    lmm, mtlmm, bootstraps
+        Mixed-model scans of the cohort, and bootstraps by trait, likewise.
     mtag, fdr, reconcile, review
         MTAG, the bound of its false discoveries, its reconciliation with the GWAS, and the checklist, likewise.
     report_path
@@ -61,6 +71,9 @@ class StudyReport:
     fit: Fit | None = None
     models: dict[str, Fit] = field(default_factory=dict)
     run: Run | None = None
+    lmm: LmmRun | None = None
+    mtlmm: LmmRun | None = None
+    bootstraps: dict[str, BootstrapRun] = field(default_factory=dict)
     mtag: MtagRun | None = None
     fdr: FdrRun | None = None
     reconcile: ReconcileRun | None = None
@@ -172,6 +185,12 @@ class _Runner:
         configs: Any = self.study.configs_of(section)
         if section == "references":
             return [LoadVariants(configs[0]), LoadLdScores(configs[1])]
+        if section == "genotypes":
+            return [GenotypesStep(configs[0])]
+        if section == "kinship":
+            return [KinshipStep(configs[0])]
+        if section == "lmm":
+            return [_LMM_STEPS[type(config)](config) for config in self._with_kinship(configs)]
         if section == "munge":
             return [MungeStep(configs[0])]
         if section == "ldsc":
@@ -187,10 +206,17 @@ class _Runner:
             panel, blocks = given_panel(self.study.reconcile.replication_file), given_blocks(self.study.reconcile.blocks)
             return [ReconcileStep(configs[0].model_copy(update=runs), panel, blocks)]
         if section == "review":
-            update = {"gwas_run": self._gwas_run().run_id, "panel": self.study.references.panel}
+            update = {"gwas_run": self._gwas_run().run_id, "panel": self.study.panel}
             return [ReviewStep(configs[0].model_copy(update=update))]
         cov, chosen = self._cov(), self.study.factor_traits
         return [GwasStep(configs[0], cov if chosen == cov.traits else cov.subset(chosen))]
+
+    def _with_kinship(self, configs: Any) -> list[Any]:
+        """The study's own kinship where it makes one and no other is named."""
+        if self.study.kinship is None or configs[0].kinship is not None:
+            return list(configs)
+        kinship = self._steps("kinship")[0].plan(self.ws).run_id
+        return [config.model_copy(update={"kinship": kinship}) for config in configs]
 
     def _mtag_step(self) -> MtagStep:
         config: Any = self.study.configs_of("mtag")[0]
@@ -231,6 +257,14 @@ class _Runner:
             self.result.models[step.config.name] = read_fit(self.ws, done.run_id)
         elif isinstance(step, GwasStep):
             self.result.run = Run(self.ws, done)
+        elif isinstance(step, LmmStep):
+            self.result.lmm = LmmRun(self.ws, done)
+            if self.study.lmm is not None and self.study.lmm.as_trait:
+                self.result.steps.append(enter_traits(self.result.lmm, self.study.lmm.as_trait, progress=self.progress))
+        elif isinstance(step, MtlmmStep):
+            self.result.mtlmm = LmmRun(self.ws, done)
+        elif isinstance(step, BootstrapStep):
+            self.result.bootstraps[str(done.summary["trait"])] = BootstrapRun(self.ws, done)
         elif isinstance(step, MtagStep):
             self.result.mtag = MtagRun(self.ws, done)
         elif isinstance(step, FdrStep):
@@ -284,6 +318,9 @@ class _ReportKind:
 
 _KINDS: Final[dict[str, tuple[Any, ...]]] = {
     "references": (LoadVariants, LoadLdScores),
+    "genotypes": (GenotypesStep,),
+    "kinship": (KinshipStep,),
+    "lmm": (LmmStep,),
     "munge": (MungeStep,),
     "ldsc": (LdscStep,),
     "common_factor": (FitStep,),
@@ -294,6 +331,11 @@ _KINDS: Final[dict[str, tuple[Any, ...]]] = {
     "review": (ReviewStep,),
     "report": (_ReportKind(),),
 }
+
+
+_LMM_STEPS: Final[dict[type[Any], type[Step[Any]]]] = {
+    LmmConfig: LmmStep, MtlmmConfig: MtlmmStep, BootstrapConfig: BootstrapStep,
+}  # fmt: skip
 
 
 def _of_kind(kind: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from mixed_model_files import HIT, MixedData
-from workspace_tools import Death, Killed, reopened
+from workspace_tools import Death, Killed, copied, reopened
 
 import gsem_spark as gs
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import (
     bootstrap,
+    centre_kinship,
     fit_lmm,
     fit_multitrait,
     gaussianize,
@@ -52,7 +53,7 @@ def complete(data: MixedData) -> np.ndarray:
 
 def loco_kinship(ws: Workspace, keep: np.ndarray, chromosome: int) -> np.ndarray:
     kinship_id = ws.records("kinships", columns=["kinship_id"])[0]["kinship_id"]
-    return load_matrix(ws, kinship_id, chromosome)[np.ix_(keep, keep)]
+    return centre_kinship(load_matrix(ws, kinship_id, chromosome)[np.ix_(keep, keep)])
 
 
 def rows_of(run: gs.LmmRun, design: str = "effect", test: str = "wald_f") -> pd.DataFrame:
@@ -181,7 +182,7 @@ def test_bootstrap_is_that_of_one_process(families, data: MixedData) -> None:
 @pytest.mark.slow
 def test_after_a_death_finished_chromosomes_stay_and_results_enter_sumstats(families, data: MixedData, tmp_path: Path,
                                                                             monkeypatch) -> None:
-    ws, phenotypes = families
+    ws, phenotypes = copied(families[0], tmp_path / "ws"), families[1]
     monkeypatch.setattr("gsem_spark.steps.gwas.WAVE_SNPS", 40)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         Death(patch, ws, 4, "after")
