@@ -223,6 +223,9 @@ class Study(BaseModel):
         wanted = set(only) or set(asked if self.steps is None else self.steps)
         if "models" in wanted and not self.models:
             raise ConfigError("the study has no models", where="step models", remedy="add a section models: name: syntax or file")
+        for name in GENOTYPE_SECTIONS:
+            if name in wanted and getattr(self, name) is None:
+                raise ConfigError(f"the study has no section {name}", where=f"step {name}", remedy=f"add a section {name}:")
         return tuple(name for name in STEP_NAMES if name in wanted)
 
 

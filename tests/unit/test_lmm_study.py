@@ -57,6 +57,8 @@ def test_what_is_wrong_is_said_by_line_and_key(folder):
         with pytest.raises(ConfigError) as error:
             study_of(folder, text)
         assert words in error.value.what, text
+    with pytest.raises(ConfigError, match="no section kinship"):
+        study_of(folder, COHORT.replace("kinship:", "# kinship:")).chosen_steps(["kinship"])
     with pytest.raises(ConfigError, match="traits") as error:
         study_of(folder, "workspace: out\n")
     assert "lmm" in str(error.value)
