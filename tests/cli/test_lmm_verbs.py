@@ -1,5 +1,6 @@
 """``lmm``, ``mtlmm`` and ``bootstrap`` as they are typed, on a small cohort, in this process."""
 
+import pandas as pd
 import pytest
 from mixed_model_files import HIT, MixedData
 from typer.testing import CliRunner
@@ -52,3 +53,34 @@ def test_several_traits_and_the_bootstrap(place):
     assert status == 0, said
     for words in ("bootstrap of y2, 80 replicates", "95% intervals", "studentized", "hsq", "sigmasq_e"):
         assert words in " ".join(said.split())
+
+
+@pytest.mark.slow
+def test_a_study_of_a_cohort_from_files_to_traits(spark, tmp_path):
+    """Genotypes, kinship, scans, bootstrap; results enter sumstats; the same study again does nothing."""
+    data = MixedData.draw()
+    data.write(tmp_path)
+    c = data.cohort
+    pd.DataFrame({"SNP": c.snp, "A1": c.a1, "A2": c.a2, "CHR": c.chr, "BP": c.bp, "MAF": 0.3}).to_csv(
+        tmp_path / "reference.tsv", sep="\t", index=False)
+    (tmp_path / "study.yaml").write_text("""\
+workspace: ws
+format: parquet
+genotypes: {files: families.bed, cohort: families}
+kinship: {kind: standardised}
+lmm:
+  phenotypes: phenotypes.tsv
+  formula: ~ age
+  traits: [y2]
+  as_trait: [Y2]
+  bootstrap: {n: 60}
+""")
+    ws = gs.Workspace.create(str(tmp_path / "ws"), "parquet", spark)
+    gs.load_references(ws, variants=tmp_path / "reference.tsv")
+    done = gs.run_study(tmp_path / "study.yaml")
+    assert [s.step for s in done.steps] == ["genotypes", "kinship", "lmm", "munge", "lmm_bootstrap"]
+    assert done.lmm.summary["kinship_id"] == done.steps[1].run_id and done.lmm.summary["loco"]
+    assert set(ws.read("sumstats").toPandas()["trait"]) == {"Y2"}
+    assert set(done.bootstraps) == {"y2"}
+    again = gs.run_study(tmp_path / "study.yaml")
+    assert {s.status for s in again.steps} == {"skipped"}
