@@ -107,10 +107,10 @@ def received(
         yield bucket, {kind: pa.concat_tables(map(unpack, blobs)).combine_chunks() for kind, blobs in sorted(of_bucket.items())}
 
 
-def pack(table: pa.Table) -> bytes:
-    """A table as the bytes of an Arrow stream."""
+def pack(table: pa.Table, compression: str | None = None) -> bytes:
+    """A table as the bytes of an Arrow stream; compressed (zstd) where many of them are held for long."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
         stream.write_table(table)
     return bytes(sink.getvalue())
 

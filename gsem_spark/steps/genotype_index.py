@@ -170,6 +170,8 @@ def cut_blocks(index: pa.Table, n_samples: int) -> list[BlockPlan]:
     chrs: NDArray[np.int64] = index.column("chr").to_numpy().astype(np.int64)
     files: NDArray[np.int64] = index.column("file").to_numpy().astype(np.int64)
     order = np.argsort(chrs, kind="stable")  # files keep their order within a chromosome
+    sorted_already = bool((np.diff(order) == 1).all())
+    ordered = (index if sorted_already else index.take(pa.array(order))).drop_columns(["chr", "file"]).combine_chunks()
     plans: list[BlockPlan] = []
     numbers: dict[int, int] = {}
     firsts: dict[int, int] = {}
@@ -177,10 +179,10 @@ def cut_blocks(index: pa.Table, n_samples: int) -> list[BlockPlan]:
         chromosome, file = int(chrs[order[start]]), int(files[order[start]])
         for a in range(start, stop, size):
             b = min(a + size, stop)
-            rows = index.take(pa.array(order[a:b])).drop_columns(["chr", "file"]).combine_chunks()
+            rows = ordered.slice(a, b - a)
             block, first = numbers.get(chromosome, 0), firsts.get(chromosome, 0)
             start_place = rows.column("place")[0].as_py()
-            plans.append(BlockPlan(file, start_place, chromosome, block, first, b - a, exchange.pack(rows)))
+            plans.append(BlockPlan(file, start_place, chromosome, block, first, b - a, exchange.pack(rows, "zstd")))
             numbers[chromosome], firsts[chromosome] = block + 1, first + b - a
     return plans
 
