@@ -49,7 +49,10 @@ _PUBLIC = {
     "genetic_regression": "gsem_spark.methods.sem.genetic_regression",
     "draw": "gsem_spark.report.path_diagram",
     "common_factor_gwas": "gsem_spark.steps.gwas",
-    "Run": "gsem_spark.steps.gwas",
+    "user_gwas": "gsem_spark.steps.user_gwas",
+    "user_gwas_models": "gsem_spark.steps.user_gwas",
+    "multivariate_wald": "gsem_spark.steps.wald",
+    "Run": "gsem_spark.steps.gwas_run",
     "mtag": "gsem_spark.steps.mtag",
     "MtagRun": "gsem_spark.steps.mtag_run",
     "max_fdr": "gsem_spark.steps.mtag_fdr",
@@ -113,8 +116,8 @@ if TYPE_CHECKING:
     from gsem_spark.steps.fit import common_factor as common_factor
     from gsem_spark.steps.genotype_source import Cohort as Cohort
     from gsem_spark.steps.genotypes import genotypes as genotypes
-    from gsem_spark.steps.gwas import Run as Run
     from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
+    from gsem_spark.steps.gwas_run import Run as Run
     from gsem_spark.steps.ingest import munge as munge
     from gsem_spark.steps.kinship import Kinship as Kinship
     from gsem_spark.steps.kinship import kinship as kinship
@@ -136,6 +139,9 @@ if TYPE_CHECKING:
     from gsem_spark.steps.simulate import simulate as simulate
     from gsem_spark.steps.traits import Trait as Trait
     from gsem_spark.steps.user_fit import user_model as user_model
+    from gsem_spark.steps.user_gwas import user_gwas as user_gwas
+    from gsem_spark.steps.user_gwas import user_gwas_models as user_gwas_models
+    from gsem_spark.steps.wald import multivariate_wald as multivariate_wald
     from gsem_spark.study import run_study as run_study
 
 

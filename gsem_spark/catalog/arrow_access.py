@@ -21,7 +21,7 @@ from gsem_spark.catalog.arrow_contracts import ARROW_TYPES, arrow_rows, arrow_sc
 from gsem_spark.catalog.contracts import spark_schema
 from gsem_spark.catalog.part_files import Part, PartFile, PartitionValue, PartWriter, read_part, tasks_of
 from gsem_spark.catalog.schemas import TableSchema
-from gsem_spark.catalog.store import Scope, Store, scope_predicate
+from gsem_spark.catalog.store import Scope, Store, in_scopes, scope_predicate
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -155,7 +155,7 @@ class Staged:
     _clear: Callable[[], None]
 
     def commit(self, table: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
-        """Commit a table's rows in place of the scopes'; rows by partition values."""
+        """Commit those of a table's rows that belong to the scopes, in place of theirs; rows by partition values."""
         return self._commit(table, scopes, metadata)
 
     def clear(self) -> None:
@@ -203,9 +203,9 @@ def _staged_files(store: Store, schemas: Sequence[TableSchema], frame: DataFrame
             notes.append(bytes(row["packed"]))
 
     def commit(name: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
-        ordered = sorted(files[name], key=lambda f: (str(f.values), f.path))
+        ordered = sorted((f for f in files[name] if in_scopes(f.values, scopes)), key=lambda f: (str(f.values), f.path))
         store.add_files(by_name[name], places[name], ordered, scopes, metadata)
-        del files[name]
+        files[name] = [f for f in files[name] if not in_scopes(f.values, scopes)]
         counts: Counter[tuple[PartitionValue, ...]] = Counter()
         for file in ordered:
             counts[tuple(file.values[p] for p in by_name[name].partitions)] += file.rows
@@ -238,7 +238,8 @@ def _staged_rows(store: Store, schemas: Sequence[TableSchema], frame: DataFrame,
     def commit(name: str, scopes: list[Scope] | None, metadata: str) -> Counter[tuple[PartitionValue, ...]]:
         def parts(batches: Batches) -> Iterator[Part]:
             for batch in batches:
-                yield from (pickle.loads(packed) for packed in batch.column("packed").to_pylist())
+                made = (pickle.loads(packed) for packed in batch.column("packed").to_pylist())
+                yield from (part for part in made if in_scopes(part.values, scopes))
 
         return _through_spark(store, by_name[name], kept.where(f"table = '{name}'"), parts, scopes, metadata)
 

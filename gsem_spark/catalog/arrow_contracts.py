@@ -55,7 +55,8 @@ def check_rows(schema: TableSchema, rows: pa.Table, values: Mapping[str, Any]) -
         The first row that breaks a rule, in the wording that Spark's checks use, so that both are read alike.
     """
     for column in schema.columns:
-        found = pa.array([values[column.name]]) if column.name in values else rows.column(column.name)
+        kind = ARROW_TYPES[column.type]
+        found = pa.array([values[column.name]], kind) if column.name in values else rows.column(column.name)
         broken = _broken(column, found)
         if broken is not None and rows.num_rows:
             at = 0 if column.name in values else broken

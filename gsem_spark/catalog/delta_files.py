@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from gsem_spark.catalog.arrow_contracts import arrow_schema
 from gsem_spark.catalog.part_files import PartFile, typed_value
 from gsem_spark.catalog.schemas import TableSchema
-from gsem_spark.errors import StorageError
+from gsem_spark.errors import ContractError, StorageError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.store import Scope
 
 
+COMMIT_ATTEMPTS: Final = 5
+"""How often a first commit is tried again, where two writers make a table at the same time."""
+
+
 def list_files(schema: TableSchema, location: str) -> list[PartFile]:
     """Data files of the last committed version."""
     import pyarrow as pa
 
     table = _open(location)
+    _check_partitions(schema, table, location)
     return [_part_file(schema, record) for record in pa.table(table.get_add_actions(flatten=True)).to_pylist()]
 
 
@@ -52,35 +57,71 @@ def commit_files(
     StorageError
         Another writer changed the same part of the table first; nothing of this commit is visible then.
     """
-    from deltalake import CommitProperties, DeltaTable
     from deltalake.exceptions import DeltaError
-    from deltalake.transaction import AddAction
 
     if not is_table(location):
+        _create(schema, location)
+    for attempt in range(COMMIT_ATTEMPTS):
+        try:
+            _commit(schema, location, files, scopes, metadata)
+            return
+        except DeltaError as error:
+            made_anew = "changed since last commit" in str(error)  # two writers made the table at the same time
+            if made_anew and attempt + 1 < COMMIT_ATTEMPTS:
+                continue
+            raise StorageError(
+                f"the commit to table {schema.name} failed ({str(error).splitlines()[0]}); nothing of it is visible",
+                where=location,
+                remedy="another run wrote to the same part of the workspace; run the same command again",
+            ) from error
+
+
+def _create(schema: TableSchema, location: str) -> None:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
         DeltaTable.create(
             location, arrow_schema(schema), mode="ignore", partition_by=list(schema.partitions) or None,
             configuration={"delta.dataSkippingNumIndexedCols": "6"},
         )
+    except DeltaError:  # another writer was first
+        if not is_table(location):
+            raise
+
+
+def _commit(
+    schema: TableSchema, location: str, files: Sequence[PartFile], scopes: Sequence[Scope] | None, metadata: str
+) -> None:
+    from deltalake import CommitProperties
+    from deltalake.transaction import AddAction
+
     table = _open(location)
+    _check_partitions(schema, table, location)
     _refuse_unspellable(schema, table, scopes or [])
     actions: list[Any] = [
         AddAction(f.path, f.size, _texts(f), f.modified_ms, True, json.dumps({"numRecords": f.rows})) for f in files
     ]
-    try:
-        table.create_write_transaction(
-            actions,
-            "append" if scopes is None else "overwrite",
-            table.schema(),
-            partition_by=list(schema.partitions),
-            partition_filters=None if scopes is None else _filters(scopes),
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata}),
-        )
-    except DeltaError as error:
-        raise StorageError(
-            f"the commit to table {schema.name} failed ({str(error).splitlines()[0]}); nothing of it is visible",
+    table.create_write_transaction(
+        actions,
+        "append" if scopes is None else "overwrite",
+        table.schema(),
+        partition_by=list(schema.partitions),
+        partition_filters=None if scopes is None else _filters(scopes),
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata}),
+    )
+
+
+def _check_partitions(schema: TableSchema, table: DeltaTable, location: str) -> None:
+    """A table that another version cut up otherwise would read as if it lacked rows."""
+    found = tuple(table.metadata().partition_columns)
+    if found != schema.partitions:
+        raise ContractError(
+            f"the stored table {schema.name} is partitioned by {', '.join(found) or 'nothing'}, this version by "
+            f"{', '.join(schema.partitions) or 'nothing'}",
             where=location,
-            remedy="another run wrote to the same part of the workspace; run the same command again",
-        ) from error
+            remedy="make a new workspace, or read this one with the version that wrote it",
+        )
 
 
 def _refuse_unspellable(schema: TableSchema, table: DeltaTable, scopes: Sequence[Scope]) -> None:

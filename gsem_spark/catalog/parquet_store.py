@@ -9,6 +9,7 @@ the same version one is told so. Files of a run that died are not in any manifes
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COMMIT_COLUMN: Final = "commit_"
+COMMIT_ATTEMPTS: Final = 12
+COMMIT_PAUSE_S: Final = 0.05
+"""How often a commit is tried again after another writer's, and the pause before the second attempt (then longer)."""
 
 
 class ParquetStore:
@@ -63,7 +67,11 @@ class ParquetStore:
         """The data folder, and the files of every commit that still counts."""
         data = Path(f"{self._folder}/{schema.name}/data")
         found: list[PartFile] = []
-        for commit in self._manifest(schema)["commits"] if self.exists(schema) else []:
+        if not self.exists(schema):
+            return str(data), found
+        manifest = self._manifest(schema)
+        self._check_columns(schema, manifest)
+        for commit in manifest["commits"]:
             for path in sorted((data / f"{COMMIT_COLUMN}={commit['id']}").rglob("*.parquet")):
                 file = _part_file(schema, path, data)
                 valid = commit["scopes"] is None or any(
@@ -89,15 +97,11 @@ class ParquetStore:
         """The table's last committed version, its structure checked."""
         manifest = self._manifest(schema)
         columns = spark_schema(schema)
-        if manifest["columns"] != {f.name: f.dataType.simpleString() for f in columns.fields}:
-            raise ContractError(
-                f"the stored table has columns {manifest['columns']}, this version reads {columns.simpleString()}",
-                where=self.location(schema),
-                remedy="make a new workspace, or read this one with the version that wrote it",
-            )
+        self._check_columns(schema, manifest)
         live = [commit for commit in manifest["commits"] if commit["scopes"] != []]
         data = f"{self.location(schema)}/data"
-        paths = [path for c in live if self._files.exists(path := f"{data}/{COMMIT_COLUMN}={c['id']}")]
+        folders = dict.fromkeys(f"{data}/{COMMIT_COLUMN}={c['id']}" for c in live)
+        paths = [path for path in folders if self._files.exists(path)]
         if not paths:
             return self._spark.createDataFrame([], columns)
         stored = T.StructType([*columns.fields, T.StructField(COMMIT_COLUMN, T.StringType())])
@@ -108,6 +112,15 @@ class ParquetStore:
             valid = valid | (of_commit if commit["scopes"] is None else of_commit & scope_predicate(commit["scopes"]))
         return frame.where(valid).select(*schema.names)
 
+    def _check_columns(self, schema: TableSchema, manifest: dict[str, Any]) -> None:
+        columns = spark_schema(schema)
+        if manifest["columns"] != {f.name: f.dataType.simpleString() for f in columns.fields}:
+            raise ContractError(
+                f"the stored table has columns {manifest['columns']}, this version reads {columns.simpleString()}",
+                where=self.location(schema),
+                remedy="make a new workspace, or read this one with the version that wrote it",
+            )
+
     def write(self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: str) -> None:
         """Replace the scopes in one commit, or append."""
         commit_id = uuid.uuid4().hex[:12]
@@ -117,24 +130,39 @@ class ParquetStore:
         self._commit(schema, commit_id, scopes, metadata)
 
     def _commit(self, schema: TableSchema, commit_id: str, scopes: list[Scope] | None, metadata: str) -> None:
-        base = self.version(schema)
-        earlier = self._manifest(schema)["commits"] if base >= 0 else []
+        """Publish a manifest; where another writer was first, on top of theirs when they touched no scope of ours."""
+        known: set[str] | None = None
+        for attempt in range(COMMIT_ATTEMPTS):
+            base = self.version(schema)
+            earlier = self._manifest(schema)["commits"] if base >= 0 else []
+            if known is None:
+                known = {c["id"] for c in earlier}
+            new = [c for c in earlier if c["id"] not in known]
+            try:
+                self._publish(schema, base + 1, self._next_manifest(schema, base + 1, earlier, commit_id, scopes, metadata))
+                return
+            except StorageError:
+                if attempt + 1 == COMMIT_ATTEMPTS or not _apart(schema, scopes, new):
+                    raise
+            time.sleep(COMMIT_PAUSE_S * (attempt + 1))
+
+    @staticmethod
+    def _next_manifest(
+        schema: TableSchema, version: int, earlier: list[dict[str, Any]], commit_id: str, scopes: list[Scope] | None,
+        metadata: str,
+    ) -> dict[str, Any]:
         replaced = [] if scopes is None else [dict(scope) for scope in scopes]
         if scopes is not None and not schema.scope:
             earlier = []
         kept = [c if c["scopes"] is None else {**c, "scopes": [s for s in c["scopes"] if s not in replaced]} for c in earlier]
-        self._publish(
-            schema,
-            base + 1,
-            {
-                "version": base + 1,
-                "columns": {f.name: f.dataType.simpleString() for f in spark_schema(schema).fields},
-                "commits": [
-                    *(c for c in kept if c["scopes"] != []),
-                    {"id": commit_id, "scopes": replaced if schema.scope and scopes is not None else None, "metadata": metadata},
-                ],
-            },
-        )
+        return {
+            "version": version,
+            "columns": {f.name: f.dataType.simpleString() for f in spark_schema(schema).fields},
+            "commits": [
+                *(c for c in kept if c["scopes"] != []),
+                {"id": commit_id, "scopes": replaced if schema.scope and scopes is not None else None, "metadata": metadata},
+            ],
+        }
 
     def partitions(self, schema: TableSchema, scope: Scope) -> list[dict[str, str]]:
         """Partition values present under a scope."""
@@ -160,6 +188,14 @@ class ParquetStore:
                 where=self.location(schema),
                 remedy="run the same command again",
             )
+
+
+def _apart(schema: TableSchema, scopes: list[Scope] | None, new: list[dict[str, Any]]) -> bool:
+    """Whether commits that came in between leave what this one replaces alone: it can then stand on top of them."""
+    if scopes is None:
+        return True
+    replaced = [dict(scope) for scope in scopes]
+    return bool(schema.scope) and all(c["scopes"] is not None and not any(s in replaced for s in c["scopes"]) for c in new)
 
 
 def _part_file(schema: TableSchema, path: Path, data: Path) -> PartFile:

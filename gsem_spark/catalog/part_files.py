@@ -22,6 +22,8 @@ from gsem_spark.catalog.schemas import TableSchema
 
 PartitionValue = str | int | None
 ROW_GROUP_ROWS: Final = 250_000
+HELD_BYTES: Final = 200_000_000
+"""What a task holds of all its open files together: where they are many, row groups become smaller."""
 ROW_GROUP_BYTES: Final = 64_000_000
 """Rows that hold arrays or packed matrices are large: a row group, which is written and read whole, ends at this size too."""
 BATCH_ROWS: Final = 100_000
@@ -65,6 +67,8 @@ class PartWriter:
         if key not in self._open:
             self._open[key] = _Pending(self.folder, self.schema, dict(part.values))
         self._open[key].add(part.rows)
+        while sum(pending.held_bytes for pending in self._open.values()) > HELD_BYTES:
+            max(self._open.values(), key=lambda pending: pending.held_bytes).flush()
 
     def close(self) -> list[PartFile]:
         """Finish every file and say what was written."""
@@ -78,7 +82,7 @@ class _Pending:
         self._type = arrow_schema(schema, partitions=False)
         self._values, self._rows = values, 0
         self._held: list[pa.Table] = []
-        self._held_rows = self._held_bytes = 0
+        self._held_rows = self.held_bytes = 0
         below = "/".join(f"{name}={_folder_name(values[name])}" for name in schema.partitions)
         self._path = f"{below}/part-{uuid.uuid4().hex}.zstd.parquet" if below else f"part-{uuid.uuid4().hex}.zstd.parquet"
         self._target = Path(folder) / self._path
@@ -94,21 +98,22 @@ class _Pending:
         ordered = rows.select(self._type.names)
         self._held.append(ordered if ordered.schema.equals(self._type) else ordered.cast(self._type))
         self._held_rows += rows.num_rows
-        self._held_bytes += rows.nbytes
-        if self._held_rows >= ROW_GROUP_ROWS or self._held_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+        self.held_bytes += rows.nbytes
+        if self._held_rows >= ROW_GROUP_ROWS or self.held_bytes >= ROW_GROUP_BYTES:
+            self.flush()
 
     def close(self) -> PartFile:
-        self._flush()
+        self.flush()
         self._writer.close()
         modified = int(time.time() * 1000)
         return PartFile(self._path, self._values, self._rows, self._target.stat().st_size, modified)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the rows held as a row group."""
         if self._held_rows:
             self._writer.write_table(pa.concat_tables(self._held), row_group_size=max(self._held_rows, 1))
         self._rows += self._held_rows
-        self._held, self._held_rows, self._held_bytes = [], 0, 0
+        self._held, self._held_rows, self.held_bytes = [], 0, 0
 
 
 def read_part(folder: str, file: PartFile, schema: TableSchema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

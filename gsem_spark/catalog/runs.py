@@ -57,6 +57,11 @@ class Ledger:
         """The entry that counts for a run, None where it has never been run."""
         return self._all().get(run_id)
 
+    def entries(self, run_id: str) -> list[RunEntry]:
+        """Every entry of a run as it now stands in the table, those of other sessions too; oldest first."""
+        rows = (_entry(row) for row in self._workspace.records(TABLE, {"run_id": run_id}))
+        return sorted(rows, key=_order)
+
     def of_step(self, step: str) -> list[RunEntry]:
         """Runs of one step that are done, oldest first."""
         found = [e for e in self._all().values() if e.step == step and e.status in ("done", "empty")]
@@ -89,10 +94,15 @@ class Ledger:
             entries: dict[str, RunEntry] = {}
             for row in self._workspace.records(TABLE):
                 entry = _entry(row)
-                if entry.run_id not in entries or entries[entry.run_id].seq < entry.seq:
+                if entry.run_id not in entries or _order(entries[entry.run_id]) < _order(entry):
                     entries[entry.run_id] = entry
             self._entries = entries
         return self._entries
+
+
+def _order(entry: RunEntry) -> tuple[int, bool, dt.datetime]:
+    """Which of two entries of a run counts. Sessions that work on one run at a time may have given them the same number."""
+    return entry.seq, entry.ended is not None, entry.started
 
 
 def _entry(row: dict[str, Any]) -> RunEntry:

@@ -96,6 +96,11 @@ def partition_values(files: Iterable[PartFile], scope: Scope) -> list[dict[str, 
     return sorted(({k: str(v) for k, v in items} for items in distinct), key=str)
 
 
+def in_scopes(values: Mapping[str, str | int | None], scopes: Sequence[Scope] | None) -> bool:
+    """Whether a partition's values belong to any of the scopes; to no scopes at all (an addition) everything does."""
+    return scopes is None or any(all(values.get(k) == v for k, v in scope.items()) for scope in scopes)
+
+
 def scope_predicate(scopes: Iterable[Scope]) -> Column:
     """Rows that belong to any of the scopes."""
     clauses = [reduce(lambda a, b: a & b, (F.col(k) == F.lit(v) for k, v in scope.items())) for scope in scopes]

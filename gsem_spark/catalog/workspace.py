@@ -388,7 +388,10 @@ class StagedWrite:
     def commit(
         self, table: str, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None
     ) -> Counter[tuple[PartitionValue, ...]]:
-        """Commit a table's rows in place of the scopes', in one atomic commit; rows by partition values."""
+        """Commit those of a table's rows that belong to the scopes, in place of theirs, in one atomic commit.
+
+        Returns the rows by partition values. Rows of other scopes wait for a commit of their own.
+        """
         given = _scope_list(scopes)
         self._workspace._check_scopes(schema_of(table), given)
         with _contract_errors():

@@ -23,8 +23,8 @@ INTERNAL_ERROR_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130
 _VERB_ORDER: Final = (
     "demo", "doctor", "run", "init", "load-references", "munge", "ldsc", "common-factor", "fit", "esem", "parallel-analysis",
-    "common-factor-gwas", "gwas", "t-sem", "multi-snp", "genotypes", "kinship", "lmm", "mtlmm", "bootstrap", "mtag", "max-fdr",
-    "reconcile", "review", "report", "tables", "runs", "export", "simulate",
+    "common-factor-gwas", "gwas", "wald", "t-sem", "multi-snp", "genotypes", "kinship", "lmm", "mtlmm", "bootstrap", "mtag",
+    "max-fdr", "reconcile", "review", "report", "tables", "runs", "export", "simulate",
 )  # fmt: skip
 PLAIN_WIDTH: Final = 120
 """Columns of tables that go to a file or pipe, where no terminal says how wide it is."""
@@ -178,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from gsem_spark.cli import (  # noqa: F401
         gene_verbs,
         genotype_verbs,
+        gwas_verbs,
         inspect_verbs,
         lmm_verbs,
         model_verbs,

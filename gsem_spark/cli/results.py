@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -12,8 +12,15 @@ from gsem_spark.cli.app import out, show_warning
 
 if TYPE_CHECKING:
     from gsem_spark.methods.ldsc.covstruct import CovStruct
-    from gsem_spark.steps.gwas import Run
+    from gsem_spark.steps.gwas_run import Run
     from gsem_spark.steps.step import Report
+
+
+_FIGURES: Final = {
+    "path": "path", "lambda_gc": "λGC", "lambda_gc_q": "λGC Q_SNP", "mean_chisq": "mean χ²", "effective_n": "effective N",
+    "hits": "SNPs p < 5e-8", "loci": "loci", "loci_factor_only": "factor only", "loci_qsnp_sig": "Q_SNP sig",
+    "q_loci": "loci Q_SNP",
+}  # fmt: skip
 
 
 def print_reports(reports: Iterable[Report]) -> None:
@@ -38,12 +45,27 @@ def print_cov(cov: CovStruct) -> None:
 
 
 def print_run(run: Run) -> None:
-    """Print a GWAS run's figures and its loci."""
-    s = run.summary
-    figures = {"λGC": "lambda_gc", "mean χ²": "mean_chisq", "effective N": "effective_n", "SNPs p < 5e-8": "factor_hits"}
-    known = [(name, s.get(key)) for name, key in figures.items()]
-    status = ", ".join(f"{name} {n:,}" for name, n in s.get("status", {}).items())
-    out.print(display.table("GWAS", ["figure", "value"], [("run", run.run_id), *known, ("fits", status)]))
+    """Print a run's figures by path, how it was solved, and what became of the SNPs."""
+    from gsem_spark.report.wording import STATUS_MEANINGS
+
+    summary = run.summary
+    if run.report.status == "partial":
+        out.print(f"run {run.run_id}: this part is done, others are missing; see --status {run.run_id}", highlight=False)
+        return
+    name = {"common_factor_gwas": "common-factor GWAS", "user_gwas": "GWAS", "multivariate_wald": "Wald tests"}[run.report.step]
+    route = f"route {summary['route']}: {summary['route_reason']}" if "route" in summary else ""
+    figures = run.figures()
+    if len(figures):
+        out.print(display.frame(f"{name}, run {run.run_id}", figures.rename(columns=_FIGURES), caption=route))
+    for note in summary.get("notes", ()):
+        out.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    status = run.status()
+    total = max(int(status["snps"].sum()), 1) if len(status) else 1
+    rows = [
+        (s, n, f"{n / total:.2%}" if n / total >= 5e-5 else "< 0.01%", STATUS_MEANINGS.get(s, ""))
+        for s, n in status.itertuples(index=False)
+    ]
+    out.print(display.table("what became of the SNPs", ["status", "SNPs", "share", "meaning"], rows, right=["SNPs", "share"]))
 
 
 def _correlations(cov: CovStruct) -> pd.DataFrame:

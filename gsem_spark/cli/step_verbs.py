@@ -1,4 +1,4 @@
-"""One verb a step: ``init``, ``load-references``, ``munge``, ``ldsc``, ``common-factor``, ``gwas``, ``report``, ``simulate``."""
+"""One verb a step: ``init``, ``load-references``, ``munge``, ``ldsc``, ``common-factor``, ``report``, ``simulate``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from gsem_spark.cli.options import (
     trait_names,
 )
 from gsem_spark.cli.options import progress as progress_of
-from gsem_spark.cli.results import print_cov, print_reports, print_run
-from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
+from gsem_spark.cli.results import print_cov, print_reports
+from gsem_spark.errors import ConfigError
+from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
 if TYPE_CHECKING:
-    from gsem_spark.catalog.workspace import Workspace
-    from gsem_spark.steps.gwas import Run
     from gsem_spark.steps.traits import Trait
 
 PanelOption = Annotated[str, typer.Option("--panel", help="Name of the LD-score panel.")]
@@ -197,53 +195,27 @@ def common_factor(
     out.print(fit.summary(), markup=False, highlight=False)
 
 
-@app.command("common-factor-gwas")
-@app.command("gwas")
-def gwas(
-    workspace: WorkspaceArgument,
-    traits: TraitsOption = None,
-    covstruct: CovOption = None,
-    gc: Annotated[
-        str, typer.Option("--gc", help="Correction of SEs by the LDSC intercepts: standard, conserv or none.")
-    ] = "standard",
-    estimation: EstimationOption = "DWLS",
-    snp_se: Annotated[float, typer.Option("--snp-se", help="Standard error given to the SNP's variance.")] = SNP_SE,
-    quiet: QuietOption = False,
-) -> None:
-    """Test every SNP on the common factor, and for heterogeneity between the traits (Q_SNP).
-
-    Reads sumstats and covstructs. Writes the tables gwas_panel, gwas_results and loci. Goes on where it was interrupted.
-
-    Example: [bold]gsem-spark gwas my_study --gc standard[/bold]
-    """
-    from gsem_spark.steps.gwas import common_factor_gwas as run
-
-    ws = open_workspace(workspace)
-    cov = structure_of(ws, covstruct, traits)
-    done = run(ws, cov, gc, estimation=estimation, snp_se=snp_se, progress=progress_of(quiet))  # type: ignore[arg-type] # checked there
-    print_reports([done.report])
-    print_run(done)
-
-
 @app.command()
 def report(
     workspace: WorkspaceArgument,
-    run: Annotated[str | None, typer.Option("--run", help="GWAS run; the last one by default.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", help="Run of gwas or wald; may be repeated; the last run by default.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the HTML report of a GWAS run: one file without links to the network.
+    """Write the HTML report of a GWAS run, of any model, or several on one page: one file without links to the network.
 
     Reads the run's tables. Writes a report folder in the workspace.
 
     Example: [bold]gsem-spark report my_study[/bold]
     """
-    from gsem_spark.steps.found_runs import finished
-    from gsem_spark.steps.gwas import GwasStep
+    from gsem_spark.steps.gwas_run import run_of
     from gsem_spark.steps.report import report as write
 
     ws = open_workspace(workspace)
+    first, *others = [run_of(ws, name) for name in run] if run else [run_of(ws)]
     with progress_of(quiet).stage("report"):
-        path = write(ws, run_of(ws, run or finished(ws, GwasStep.name, None, "gsem-spark gwas").run_id))
+        path = write(ws, first, scans=others)
     out.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
@@ -314,12 +286,3 @@ def parse_trait(text: str) -> Trait:
         raise ConfigError("; ".join(p.what for p in problems), where=f"--trait {text}", remedy=problems[0].remedy) from None
 
 
-def run_of(ws: Workspace, run_id: str) -> Run:
-    """Find a finished GWAS run by its id."""
-    from gsem_spark.steps.gwas import Run
-    from gsem_spark.steps.step import Report
-
-    entry = ws.runs.last(run_id)
-    if entry is None or entry.status not in ("done", "empty"):
-        raise DataError(f"there is no finished run {run_id!r}", where=ws.location, remedy=f"gsem-spark runs {ws.location}")
-    return Run(ws, Report(entry.step, run_id, "skipped", entry.rows, 0.0, entry.summary, entry.warnings))

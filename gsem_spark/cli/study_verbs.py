@@ -119,6 +119,8 @@ def _print_study(done: StudyReport) -> None:
         _print_fit(fit, f"model {name!r} of {', '.join(fit.model.observed)}")
     if done.run is not None and done.run.report.rows:
         print_run(done.run)
+    for run in (*done.gwas.values(), *([done.wald] if done.wald is not None else ())):
+        print_run(run)
     if done.mtag is not None and done.mtag.report.rows:
         print_mtag(done.mtag)
     if done.fdr is not None:

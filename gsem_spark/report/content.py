@@ -15,6 +15,7 @@ from gsem_spark.thresholds import GENOME_WIDE_P
 if TYPE_CHECKING:
     from gsem_spark.methods.sem.fit import Fit
     from gsem_spark.report.model_sections import UserModelContent
+    from gsem_spark.report.scan_sections import ScanContent
 
 
 def _empty() -> pd.DataFrame:
@@ -126,6 +127,8 @@ class ReportContent:
         The run's reconciliation with MTAG, and the checklist.
     models
         Models that the user wrote, in the order to show.
+    scans
+        GWAS of users' models and Wald tests, in the order to show.
     """
 
     title: str
@@ -142,3 +145,4 @@ class ReportContent:
     reconcile: ReconcileContent | None = None
     review: ReviewContent | None = None
     models: tuple[UserModelContent, ...] = ()
+    scans: tuple[ScanContent, ...] = ()

@@ -18,6 +18,7 @@ from gsem_spark.report.model_sections import model_figures, model_sections
 from gsem_spark.report.path_diagram import path_diagram
 from gsem_spark.report.qq import QQPanel, qq
 from gsem_spark.report.reconcile_section import reconcile_captions, reconcile_figures, reconcile_tables, review_table
+from gsem_spark.report.scan_sections import scan_figures, scan_sections
 from gsem_spark.report.wording import count, judged_indices, number, p_value, spelled, verdict_sentence
 
 _MANY_EXAMPLES = 60
@@ -26,8 +27,8 @@ _MANY_EXAMPLES = 60
 def report_figures(content: ReportContent) -> dict[str, Figure]:
     """Draw every figure that the content has data for.
 
-    Their names: ``heatmap path_diagram manhattan qq forest``, of users' models ``model_1`` …, and of a reconciliation
-    ``miami effect_forest effect_scatter``.
+    Their names: ``heatmap path_diagram manhattan qq forest``, of users' models ``model_1`` …, of their GWAS
+    ``scan_1_1_manhattan`` …, and of a reconciliation ``miami effect_forest effect_scatter``.
     """
     figures: dict[str, Figure] = {}
     if content.cov is not None and content.cov.k > 1:
@@ -54,6 +55,7 @@ def report_figures(content: ReportContent) -> dict[str, Figure]:
         factor_loci = gwas.loci[gwas.loci["signal"] == "factor"] if len(gwas.loci) else gwas.loci
         if len(gwas.effects) and len(factor_loci) and factor_loci["snp"].isin(gwas.effects["snp"]).any():
             figures["forest"] = loci_forest(gwas.effects, factor_loci, factor_name=gwas.factor)
+    figures |= scan_figures(content.scans)
     if content.reconcile is not None:
         figures |= reconcile_figures(content.reconcile, gwas.factor if gwas is not None else "F1")
     return figures
@@ -97,6 +99,7 @@ def render_page(content: ReportContent, svgs: Mapping[str, str]) -> str:
         examples=tables.qc_examples(content.qc)[:_MANY_EXAMPLES] if len(content.qc) else [],
         captions=_captions(content),
         user_models=model_sections(content.models),
+        scans=scan_sections(content.scans),
     )
 
 
@@ -111,6 +114,10 @@ def key_figures(content: ReportContent) -> list[tuple[str, str]]:
         ]
     if content.gwas is not None:
         figures += _gwas_figures(content.gwas)
+    elif content.scans:
+        first = content.scans[0]
+        figures.append(("SNPs tested", count(sum(first.status.values()))))
+        figures += [(f"loci of {path.label}", count(path.figures.get("loci"))) for path in first.paths[:3]]
     return figures
 
 

@@ -69,7 +69,7 @@ def manhattan(
     q_threshold: float | None = None,
     max_labels: int = 60,
 ) -> Figure:
-    """Draw the mirrored Manhattan plot.
+    """Draw the mirrored Manhattan plot, or the upper half of it where nothing is said of Q_SNP.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def manhattan(
     factor_name
         Name printed in the upper panel.
     title
-        Heading of the upper panel for scans that are of no factor; then leads have no legend.
+        Heading of the upper panel in place of the factor's; without Q_SNP below, leads then have no legend.
     p_threshold, q_threshold
         p-values of the two lines; no line below when ``q_threshold`` is missing.
     max_labels
@@ -93,6 +93,8 @@ def manhattan(
         return _nothing("No SNP has a p-value")
     axis = GenomeAxis.covering(*frames)
     above, below = _leads(loci, axis, "factor"), _leads(loci, axis, "q_snp")
+    if lower is None:
+        above["factor_only"] = True  # there is nothing to tell the leads apart by
     room = int((_WIDTH - _LEFT - _RIGHT) / _LABEL_GAP)
     strips = [_STRIP if len(leads) else _EDGE for leads in (above, below)]
     height = _HEAD + strips[0] + _PANEL + (0.45 if lower is None else _GAP + _PANEL + strips[1] + _HEAD)
@@ -122,7 +124,7 @@ def manhattan(
             va="center",
         )
         _mark_leads(bottom, below, axis, min(room, max_labels), width, downwards=True)
-    if len(above) and title is None:
+    if len(above) and (title is None or lower is not None):
         _legend(figure, above, 1 - 0.5 * _HEAD / height)
     return figure
 

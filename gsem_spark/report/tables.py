@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -215,14 +215,19 @@ def index_table(model: ModelContent) -> Table:
 
 def status_table(gwas: GwasContent) -> Table:
     """SNPs by what became of their fit."""
-    total = max(gwas.n_snps, 1)
-    order = [s for s in STATUS_MEANINGS if gwas.status.get(s)] + sorted(set(gwas.status) - set(STATUS_MEANINGS))
+    return statuses_table(gwas.status)
+
+
+def statuses_table(status: Mapping[str, int]) -> Table:
+    """Counts by status, in the order of the words' meanings."""
+    total = max(sum(status.values()), 1)
+    order = [s for s in STATUS_MEANINGS if status.get(s)] + sorted(set(status) - set(STATUS_MEANINGS))
     rows = [
         (
             Cell(s, "code"),
             Cell(STATUS_MEANINGS.get(s, ""), "muted"),
-            count(gwas.status[s]),
-            f"{number(100 * gwas.status[s] / total, 2)} %",
+            count(status[s]),
+            f"{number(100 * status[s] / total, 2)} %",
         )
         for s in order
     ]
@@ -231,8 +236,12 @@ def status_table(gwas: GwasContent) -> Table:
 
 def loci_table(gwas: GwasContent, signal: str, limit: int = MAX_LOCI) -> Table:
     """Lead SNPs of one signal (``factor`` or ``q_snp``) with the flags of how they act: the strongest, in genome order."""
-    loci = gwas.loci[gwas.loci["signal"] == signal]
-    strength = "neglog10p" if signal == "factor" else "q_snp"
+    return path_loci_table(gwas.loci[gwas.loci["signal"] == signal], signal, limit)
+
+
+def path_loci_table(loci: pd.DataFrame, signal: str, limit: int = MAX_LOCI) -> Table:
+    """The same of rows of table ``loci`` that are all of one signal; by Q_SNP's strength where that is ``q_snp``."""
+    strength = "q_snp" if signal == "q_snp" else "neglog10p"
     rows: list[tuple[str | Cell, ...]]
     shown = loci.nlargest(limit, strength, keep="first").sort_values(["chr", "bp"], kind="stable")
     note = f"The {limit} strongest of {count(len(loci))} loci." if len(loci) > limit else ""

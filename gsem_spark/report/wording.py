@@ -85,6 +85,10 @@ def verdict_sentence(content: ReportContent) -> str:
     text = " ".join(s for s in said if s)
     if text:
         return text
+    if content.scans:
+        scan = content.scans[0]
+        found = ", ".join(f"{spelled(int(p.figures.get('loci') or 0), 'locus', 'loci')} of {p.label}" for p in scan.paths)
+        return f"Of {count(sum(scan.status.values()))} SNPs tested by the {scan.kind}: {found or 'no path of the SNP was kept'}."
     n = content.cov.k if content.cov is not None else len(content.traits)
     return f"Summary statistics of {spelled(n, 'trait')} were processed; no model was fitted."
 

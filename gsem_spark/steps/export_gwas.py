@@ -141,7 +141,8 @@ def export_gwas(
             layout = Layout(format, entry.step == STEPS[0], has_q, _label(config.get("model"), lhs, op, rhs), size)
             file = target if len(present) == 1 or (paths is not None and len(paths) == 1) else named(target, name)
             of_path = rows.where(_is(lhs, op, rhs)).select(*_READ)
-            frequencies = _frequencies(ws, tuple(config.get("traits", ()))) if format == "gwas-ssf" else None
+            traits = tuple(config.get("traits") or entry.summary.get("traits", ()))
+            frequencies = _frequencies(ws, traits) if format == "gwas-ssf" else None
             made = _write(of_path, frequencies, chromosomes, name, layout, file, bgzip, stage)
             if format == "gwas-ssf":
                 made = _with_metadata(made, entry, assembly)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError
+from gsem_spark.steps import scan
 from gsem_spark.steps.genotype_source import Cohort, block_source, chromosomes_of, cohort_of
 from gsem_spark.steps.genotypes import samples_hash
-from gsem_spark.steps.gwas import waves
 from gsem_spark.steps.lmm_config import ModelConfig, ScanConfig
 from gsem_spark.steps.lmm_kinship import Background, background_of
 from gsem_spark.steps.lmm_rows import SCAN_COLUMNS, Tested, result_parts
@@ -26,6 +26,7 @@ from gsem_spark.steps.lmm_samples import SampleTable, read_samples
 from gsem_spark.steps.lmm_summary import summarise
 from gsem_spark.steps.plan_files import plan_files
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.slices import waves
 from gsem_spark.steps.step import Outcome, Plan, Step
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class ScanStep(Step[C]):
         return {c: n for c, n in counts.items() if n}
 
     def _waves(self, counts: Mapping[int, int], loco: bool) -> Iterator[list[int]]:
-        for wave in waves(counts):
+        for wave in waves(counts, scan.WAVE_SNPS):
             size = WAVE_PLANS if loco else max(len(wave), 1)
             yield from (wave[i : i + size] for i in range(0, len(wave), size))
 

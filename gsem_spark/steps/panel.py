@@ -1,7 +1,7 @@
 """The GWAS panel: one row for each SNP that every trait of a set has, effects side by side in the order of the trait list.
 
-Each summary-statistics row moves once: rows are brought together, packed, by chromosome and stretch of 50 Mb, and the wide
-rows are made there.
+Each summary-statistics row moves once: rows are brought together, packed, by slice (chromosome and stretch of 50 Mb), and the
+wide rows are made there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.slices import chromosome_of, slice_of
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
 from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from gsem_spark.catalog.workspace import Workspace
-
-STRETCH_BP: Final = 50_000_000
-"""Rows are brought together by chromosome and stretches of this length: some 70 groups of like size on a human genome."""
 
 
 class PanelConfig(StepConfig):
@@ -62,7 +60,7 @@ class BuildPanel(Step[PanelConfig]):
                 "gwas_panel", together, lambda batches: panel_parts(batches, panel_id, len(names)), {"panel_id": panel_id},
                 metadata={"run_id": panel_id},
             )
-            counts = panel_counts(ws, panel_id)
+            counts = by_chromosome(panel_counts(ws, panel_id))
         rows = sum(counts.values())
         kept = {t: row["rows_kept"] for t, row in traits.items()}
         warnings = () if rows else (f"no SNP has effects in all of {', '.join(traits)}",)
@@ -81,14 +79,13 @@ class BuildPanel(Step[PanelConfig]):
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             tables = (usable_rows(batch, number, exempt, info_min, maf_min) for batch in read(batches))
-            yield from exchange.packages("rows", (t for t in tables if t.num_rows), _stretch)
+            yield from exchange.packages("rows", (t for t in tables if t.num_rows), _slices)
 
         return rows.frame.mapInArrow(run, exchange.PACKED_SCHEMA).repartition("bucket")
 
 
 _SAME: Final = ("snp", "bp", "a1", "a2", "maf")
 _OWN: Final = ("beta", "se", "n")
-_STRETCHES: Final = 10_000
 
 
 def usable_rows(
@@ -105,16 +102,16 @@ def usable_rows(
     return pa.table({"trait": trait, **columns}).filter(fit)
 
 
-def _stretch(rows: pa.Table) -> NDArray[np.int64]:
+def _slices(rows: pa.Table) -> NDArray[np.int64]:
     bp = pc.fill_null(rows.column("bp"), 0).to_numpy()
-    place: NDArray[np.int64] = rows.column("chr").to_numpy().astype(np.int64) * _STRETCHES + bp // STRETCH_BP
-    return place
+    return slice_of(rows.column("chr").to_numpy().astype(np.int64), bp)
 
 
 def panel_parts(batches: Iterable[pa.RecordBatch], panel_id: str, n_traits: int) -> Iterator[Part]:
-    """Wide rows of each stretch of genome, in the order of position and name."""
-    for bucket, kinds in exchange.received(batches):
-        yield Part({"panel_id": panel_id, "chr": bucket // _STRETCHES}, wide_rows(kinds["rows"], n_traits))
+    """Wide rows of each slice, in the order of position and name."""
+    for number, kinds in exchange.received(batches):
+        place: dict[str, str | int | None] = {"panel_id": panel_id, "slice": number, "chr": chromosome_of(number)}
+        yield Part(place, wide_rows(kinds["rows"], n_traits))
 
 
 def wide_rows(rows: pa.Table, n_traits: int) -> pa.Table:
@@ -138,9 +135,17 @@ def wide_rows(rows: pa.Table, n_traits: int) -> pa.Table:
 
 
 def panel_counts(ws: Workspace, panel_id: str) -> dict[int, int]:
-    """SNPs of a panel per chromosome, in order."""
+    """SNPs of a panel per slice, in order."""
     found = ws.count("gwas_panel", {"panel_id": panel_id})
-    return dict(sorted((int(str(chromosome)), n) for (_, chromosome), n in found.items() if n))
+    return dict(sorted((int(str(number)), n) for (_, number, _), n in found.items() if n))
+
+
+def by_chromosome(counts: Mapping[int, int]) -> dict[int, int]:
+    """Counts of slices added up by chromosome."""
+    found: dict[int, int] = {}
+    for number, n in sorted(counts.items()):
+        found[chromosome_of(number)] = found.get(chromosome_of(number), 0) + n
+    return found
 
 
 def trait_rows(ws: Workspace, names: Sequence[str]) -> dict[str, Any]:

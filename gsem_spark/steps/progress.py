@@ -20,17 +20,23 @@ class Stage:
 
     def __init__(self, title: str, total: float | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done = 0.0
+        self.done = self.before = 0.0
         self.started = time.monotonic()
 
     def advance(self, amount: float, note: str = "") -> None:
         """Count units as done; ``note`` says where the work stands."""
         self.done += amount
 
+    def skip(self, amount: float) -> None:
+        """Count units that were done before: they say nothing of the rate."""
+        if amount:
+            self.before += amount
+            self.advance(amount)
+
     @property
     def rate(self) -> float:
         """Units per second so far."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        return (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
 
 
 class Progress:

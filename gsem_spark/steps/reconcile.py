@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.runs import RunEntry
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.ldsc.covstruct import CovStruct
-    from gsem_spark.steps.gwas import Run
+    from gsem_spark.steps.gwas_run import Run
     from gsem_spark.steps.mtag_fdr import FdrRun
     from gsem_spark.steps.mtag_run import MtagRun
 

@@ -22,12 +22,15 @@ from gsem_spark.steps.reconcile import ReconcileStep
 from gsem_spark.steps.review import ReviewStep
 from gsem_spark.steps.step import Step
 from gsem_spark.steps.user_fit import UserModelStep
+from gsem_spark.steps.user_gwas import UserGwasStep
 from gsem_spark.steps.variant_reference import LoadVariants
+from gsem_spark.steps.wald import WaldStep
 
 STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step
     for step in (
         LoadVariants, LoadLdScores, MungeStep, LdscStep, TwoStepLdscStep, FitStep, BuildPanel, GwasStep, MtagStep, FdrStep,
-        ReconcileStep, ReviewStep, UserModelStep, GenotypesStep, KinshipStep, LmmStep, MtlmmStep, BootstrapStep,
+        ReconcileStep, ReviewStep, UserModelStep, UserGwasStep, WaldStep, GenotypesStep, KinshipStep, LmmStep, MtlmmStep,
+        BootstrapStep,
     )
 }

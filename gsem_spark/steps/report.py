@@ -20,17 +20,19 @@ from gsem_spark.report.content import GwasContent, ModelContent, ReportContent
 from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.html import render_page, report_figures
 from gsem_spark.steps.fit import FitStep, read_fit
+from gsem_spark.steps.gwas import GwasStep
+from gsem_spark.steps.gwas_run import Run, run_of
 from gsem_spark.steps.ldsc import read_covstruct
 from gsem_spark.steps.report_data import SCAN_COLUMNS, lead_effects, thinned_scan
 from gsem_spark.steps.report_files import ReportFolder
 from gsem_spark.steps.report_models import user_models
 from gsem_spark.steps.report_reconcile import reconcile_content, review_content
+from gsem_spark.steps.report_scans import scan_contents
 from gsem_spark.thresholds import Q_SNP_ALPHA
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.runs import RunEntry
     from gsem_spark.catalog.workspace import Workspace
-    from gsem_spark.steps.gwas import Run
 
 _LIBRARIES: Final = ("numpy", "scipy", "pandas", "pyarrow", "numba", "matplotlib")
 _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
@@ -38,7 +40,7 @@ _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 def report(
     ws: Workspace, run: Run | str, *, title: str | None = None, truth: pd.DataFrame | None = None,
-    models: Mapping[str, str] | None = None, out: str | Path | None = None,
+    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (), out: str | Path | None = None,
 ) -> str:
     """Write the HTML report of a GWAS run, with each figure as PNG and SVG beside it.
 
@@ -47,13 +49,15 @@ def report(
     ws
         The run's workspace.
     run
-        What ``common_factor_gwas`` returned, or its run id.
+        What ``common_factor_gwas``, ``user_gwas`` or ``multivariate_wald`` returned, or its run id.
     title
         Heading; by default the traits' names.
     truth
         Where the data were simulated: ``quantity truth estimate se``, one row a comparison.
     models
         Names and run ids of users' models to show; by default the last of each name that has one of the run's traits.
+    scans
+        Further runs of the same kinds to show on the page, each in a section of its own.
     out
         Folder to write to; by default ``reports`` in the workspace.
 
@@ -71,7 +75,8 @@ def report(
         The folder cannot be written.
     """
     folder = ReportFolder(ws, out)
-    content = report_content(ws, run if isinstance(run, str) else run.run_id, title=title, truth=truth, models=models)
+    run_id = run if isinstance(run, str) else run.run_id
+    content = report_content(ws, run_id, title=title, truth=truth, models=models, scans=scans)
     svgs: dict[str, str] = {}
     for name, figure in report_figures(content).items():
         svgs[name] = to_svg(figure)
@@ -82,7 +87,7 @@ def report(
 
 def report_content(
     ws: Workspace, run_id: str, *, title: str | None = None, truth: pd.DataFrame | None = None,
-    models: Mapping[str, str] | None = None,
+    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (),
 ) -> ReportContent:
     """Gather a run's report from the tables; see :func:`report`."""
     entry = ws.runs.last(run_id)
@@ -91,19 +96,22 @@ def report_content(
         raise DataError(f"run {run_id} {state}", where=ws.location, remedy="run the GWAS to its end first")
     config: dict[str, Any] = json.loads(entry.config)
     cov = _covstruct(ws, entry)
-    fit, kept = _fit(ws, entry, cov, config)
+    of_factor = entry.step == GwasStep.name
+    fit, kept = _fit(ws, entry, cov, config) if of_factor else (None, {})
     traits, munge = _traits(ws, cov.traits)
-    gwas = _gwas(ws, entry, cov) if entry.rows else None
+    gwas = _gwas(ws, entry, cov) if entry.rows and of_factor else None
+    others = [given if isinstance(given, str) else given.run_id for given in scans]
     return ReportContent(
-        title=title or f"Common factor of {', '.join(cov.traits)}",
+        title=title or f"{'Common factor' if of_factor else 'Genome-wide tests'} of {', '.join(cov.traits)}",
         run_id=run_id,
         traits=traits,
         qc=_qc(ws, traits),
         cov=cov,
-        model=ModelContent.from_fit(fit, fit.model.syntax),
+        model=None if fit is None else ModelContent.from_fit(fit, fit.model.syntax),
         gwas=gwas,
         models=user_models(ws, cov.traits, models),
-        settings={"munge": munge, "ldsc": dict(cov.settings), "common_factor": kept, entry.step: config},
+        scans=scan_contents(ws, [run_of(ws, name) for name in (others if of_factor else [run_id, *others])]),
+        settings={"munge": munge, "ldsc": dict(cov.settings), **({"common_factor": kept} if kept else {}), entry.step: config},
         truth=pd.DataFrame() if truth is None else truth,
         warnings=tuple(entry.warnings),
         provenance=_provenance(ws, entry, cov),

@@ -55,11 +55,17 @@ class Outcome:
     state: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    complete: bool = True
+    """False where only a part of the run was asked for and others are still missing."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a run ended: ``done`` now, ``skipped`` because it was done before, or ``empty`` because there was no input row."""
+    """How a run ended.
+
+    ``done`` now, ``skipped`` because it was done before, ``partial`` because only a part was asked for and others are missing,
+    or ``empty`` because there was no input row.
+    """
 
     step: str
     run_id: str
@@ -116,19 +122,25 @@ class Step(ABC, Generic[C]):
         before = ws.runs.last(plan.run_id)
         if plan.done and before is not None:
             return Report(self.name, plan.run_id, "skipped", before.rows, 0.0, before.summary, before.warnings)
-        started = _now()
+        started = now()
         try:
             outcome = self.execute(ws, plan, progress or Progress())
         except Exception as error:
-            self._record_failure(ws, plan, started, error)
+            self.record_failure(ws, plan, started, error)
             raise
-        status = "done" if outcome.rows else "empty"
+        return self.record_outcome(ws, plan, started, outcome)
+
+    def record_outcome(self, ws: Workspace, plan: Plan, started: dt.datetime, outcome: Outcome) -> Report:
+        """Enter what executing came to in the ledger."""
+        status = ("done" if outcome.rows else "empty") if outcome.complete else "running"
         entry = ws.runs.record(self._entry(plan, started, status, outcome))
-        return Report(self.name, plan.run_id, status, outcome.rows, entry.seconds, outcome.summary, outcome.warnings)
+        seconds = entry.seconds if outcome.complete else (now() - started).total_seconds()
+        said = status if outcome.complete else "partial"
+        return Report(self.name, plan.run_id, said, outcome.rows, seconds, outcome.summary, outcome.warnings)
 
     def begin(self, ws: Workspace, plan: Plan, summary: Mapping[str, Any] | None = None) -> None:
         """Record that the run is on its way, for steps where a run that dies midway must leave a trace."""
-        ws.runs.record(self._entry(plan, _now(), "running", Outcome(0, summary=summary or {})))
+        ws.runs.record(self._entry(plan, now(), "running", Outcome(0, summary=summary or {})))
 
     def _entry(self, plan: Plan, started: dt.datetime, status: str, outcome: Outcome) -> RunEntry:
         return RunEntry(
@@ -140,14 +152,14 @@ class Step(ABC, Generic[C]):
             code_version=__version__,
             inputs=dict(plan.inputs),
             started=started,
-            ended=None if status == "running" else _now(),
+            ended=None if status == "running" else now(),
             state=outcome.state,
             summary=outcome.summary,
             warnings=outcome.warnings,
             rows=outcome.rows,
         )
 
-    def _record_failure(self, ws: Workspace, plan: Plan, started: dt.datetime, error: Exception) -> None:
+    def record_failure(self, ws: Workspace, plan: Plan, started: dt.datetime, error: Exception) -> None:
         """Leave a trace in the ledger where that is possible; the error itself is what the caller must see."""
         text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         try:
@@ -170,5 +182,6 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 
 
-def _now() -> dt.datetime:
+def now() -> dt.datetime:
+    """The time, UTC, as the ledger keeps it."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)

@@ -118,6 +118,11 @@ class LoadVariants(Step[VariantsConfig]):
                 f"{tally['repeated']:,} variant names stand more than once in {Path(self.config.source).name}; "
                 "all copies were left out"
             )
+        if tally["no_chromosome"]:
+            warnings.append(
+                f"{tally['no_chromosome']:,} of {rows:,} reference variants have no chromosome that is known (1 to 22, X, Y, XY, "
+                "M or MT, with or without chr); per-SNP models cannot use them"
+            )
         if with_maf < rows:
             warnings.append(f"{rows - with_maf:,} of {rows:,} reference variants have no MAF; per-SNP models cannot use them")
         figures = {name: tally[name] for name in ("placed", "with_maf", "hm3")}
@@ -162,6 +167,7 @@ def unique_variants(rows: pa.Table, listed: pa.Table | None, restricted: bool, t
         rows=unique.num_rows,
         placed=unique.num_rows - unique.column("bp").null_count,
         with_maf=unique.num_rows - unique.column("maf").null_count,
+        no_chromosome=unique.column("chr").null_count,
         hm3=pc.sum(hm3).as_py() or 0,
         repeated=int((copies > 1).sum()),
     )

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gsem_spark.demo import data_folder
 from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
+from gsem_spark.methods.gwas.snp_model import read_snp_model
 from gsem_spark.methods.sem import Model
 from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.given_matrices import Matrix, given_matrix
-from gsem_spark.steps.gwas import GwasConfig
 from gsem_spark.steps.ingest import MungeConfig
 from gsem_spark.steps.ld_panel import LdScoresConfig
 from gsem_spark.steps.ldsc_inputs import LdscConfig
@@ -27,6 +27,7 @@ from gsem_spark.steps.step import StepConfig
 from gsem_spark.steps.traits import Trait
 from gsem_spark.steps.user_fit import ModelSettings, UserModelConfig
 from gsem_spark.steps.variant_reference import VariantsConfig
+from gsem_spark.steps.wald import WaldConfig
 from gsem_spark.study.genotype_sections import SECTIONS as GENOTYPE_SECTIONS
 from gsem_spark.study.genotype_sections import (
     GenotypeSettings,
@@ -36,6 +37,7 @@ from gsem_spark.study.genotype_sections import (
     genotype_paths,
     named_files,
 )
+from gsem_spark.study.gwas_models import COMMON_FACTOR, GwasSettings, gwas_configs, gwas_problems, has_snp
 from gsem_spark.study.settings import settings_of
 from gsem_spark.study.source import Loc, Problem, StudySource, expand, model_keys, problems_of
 
@@ -48,6 +50,7 @@ _FACTOR_TRAITS: Final = Field(
 _REPORT_TITLE: Final = Field(None, description="heading; by default the traits' names")
 _REPORT_OUT: Final = Field(None, description="folder of the report; by default reports in the workspace")
 _REPORT_TRUTH: Final = Field(None, description="truth.json of simulated data: estimates are shown beside it")
+_WALD_TRAITS: Final = Field(None, min_length=2, description="traits of the tests; the indicators of the factor by default")
 _MTAG_TRAITS: Final = Field(None, min_length=2, description="traits of MTAG; the indicators of the factor by default")
 _MTAG_INTERCEPTS: Final = Field(
     "covstruct", description="where Sigma comes from: the covariance structure, or ldsc's own estimator on MTAG's SNPs"
@@ -61,7 +64,7 @@ if TYPE_CHECKING:
     MungeSettings: TypeAlias = Any
     LdscSettings: TypeAlias = Any
     CommonFactorSettings: TypeAlias = Any
-    GwasSettings: TypeAlias = Any
+    WaldSettings: TypeAlias = Any
     MtagSettings: TypeAlias = Any
     ReconcileSettings: TypeAlias = Any
     ReviewSettings: TypeAlias = Any
@@ -73,7 +76,7 @@ else:
     CommonFactorSettings = settings_of(
         "common_factor", FitConfig, supplied=["traits"], traits=(tuple[str, ...] | None, _FACTOR_TRAITS)
     )
-    GwasSettings = settings_of("gwas", GwasConfig, supplied=["traits"])
+    WaldSettings = settings_of("wald", WaldConfig, supplied=["traits"], traits=(tuple[str, ...] | None, _WALD_TRAITS))
     MtagSettings = settings_of(
         "mtag", MtagConfig, supplied=["traits", "panel", "sigma", "omega"], traits=(tuple[str, ...] | None, _MTAG_TRAITS),
         intercepts=(Literal["covstruct", "ldsc"], _MTAG_INTERCEPTS), sigma=(Matrix | str | None, _MTAG_MATRIX),
@@ -89,11 +92,11 @@ else:
         "report", title=(str | None, _REPORT_TITLE), out=(str | None, _REPORT_OUT), truth=(str | None, _REPORT_TRUTH)
     )
 STEP_NAMES: Final = (
-    "references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "mtag", "reconcile",
+    "references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "wald", "mtag", "reconcile",
     "review", "report",
 )  # fmt: skip
 """Steps of a study, and their sections in the file, in the order they run."""
-ON_REQUEST: Final = ("genotypes", "kinship", "lmm", "models", "mtag", "reconcile", "review")
+ON_REQUEST: Final = ("genotypes", "kinship", "lmm", "models", "wald", "mtag", "reconcile", "review")
 """Steps that a study runs only where it has their section, or names them in ``steps``."""
 
 
@@ -131,7 +134,8 @@ class Study(BaseModel):
     models: dict[str, StudyModel] = Field(
         default_factory=dict, description="further models on the same structure: name, then lavaan syntax or a file"
     )
-    gwas: GwasSettings = Field(default_factory=GwasSettings, description="the common-factor GWAS")
+    gwas: GwasSettings = Field(GwasSettings.model_validate({}), description="the GWAS of the common factor, or of models")
+    wald: WaldSettings = Field(default_factory=WaldSettings, description="Wald tests; run where this section is there")
     mtag: MtagSettings = Field(default_factory=MtagSettings, description="MTAG; run where this section is there")
     reconcile: ReconcileSettings = Field(
         default_factory=ReconcileSettings, description="the GWAS and MTAG side by side; made where this section is there"
@@ -141,7 +145,7 @@ class Study(BaseModel):
     )
     report: ReportSettings = Field(default_factory=ReportSettings, description="the HTML report")
     steps: tuple[
-        Literal["references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "mtag",
+        Literal["references", "genotypes", "kinship", "lmm", "munge", "ldsc", "common_factor", "models", "gwas", "wald", "mtag",
                 "reconcile", "review", "report"], ...
     ] | None = Field(None, description="steps to run; by default all but those on request whose section is not there")
 
@@ -174,7 +178,10 @@ class Study(BaseModel):
             return tuple(
                 UserModelConfig(**{**made.model_dump(exclude_unset=True), "model": made.text, "name": name})
                 for name, made in self.models.items()
+                if not has_snp(made.text)
             )
+        if section == "gwas":
+            return gwas_configs(self)
         settings = getattr(self, section)
         if settings is None:
             return ()
@@ -198,7 +205,7 @@ class Study(BaseModel):
             return (ReconcileConfig(**{k: v for k, v in given.items() if k not in ("blocks", "replication_file")}),)
         if section == "review":
             return (ReviewConfig(**given),)
-        return (GwasConfig(traits=self.factor_traits, **given),) if section == "gwas" else ()
+        return (WaldConfig(**{**given, "traits": self.wald_traits}),) if section == "wald" else ()
 
     def _mtag_configs(self, given: dict[str, Any]) -> tuple[StepConfig, ...]:
         own = {k: v for k, v in given.items() if k not in ("traits", "intercepts", "max_fdr")}
@@ -207,6 +214,11 @@ class Study(BaseModel):
         if self.mtag.max_fdr is None:
             return (made,)
         return made, FdrConfig(**self.mtag.max_fdr.model_dump(exclude_unset=True))
+
+    @property
+    def wald_traits(self) -> tuple[str, ...]:
+        """Traits of the Wald tests."""
+        return getattr(self.wald, "traits", None) or self.factor_traits
 
     @property
     def mtag_traits(self) -> tuple[str, ...]:
@@ -221,6 +233,8 @@ class Study(BaseModel):
         asked = [name for name in STEP_NAMES if name not in ON_REQUEST or name in self.model_fields_set]
         asked = [name for name in asked if name in self.possible]
         wanted = set(only) or set(asked if self.steps is None else self.steps)
+        if "models" in wanted and self.models and not self.configs_of("models"):
+            wanted.remove("models")  # all of them are for the GWAS
         if "models" in wanted and not self.models:
             raise ConfigError("the study has no models", where="step models", remedy="add a section models: name: syntax or file")
         for name in GENOTYPE_SECTIONS:
@@ -268,7 +282,7 @@ def study_from(source: StudySource) -> Study:
     except GsemError as error:
         raise ConfigError(error.what, where=error.where or source.name, remedy=error.remedy) from None
     problems = [*_incomplete(source.data), *_same_names(study), *_unknown_factor_traits(study), *_absent_files(study)]
-    problems = problems or [*_refused_by_steps(study), *_unreadable_models(study)]
+    problems = problems or [*_refused_by_steps(study), *_unreadable_models(study), *gwas_problems(study)]
     if problems:
         raise source.fail(problems)
     return study
@@ -297,7 +311,7 @@ def _resolve(source: StudySource) -> Iterator[Problem]:
         holder[key] = text
 
 
-def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]:
+def _paths_in(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Loc]]:
     """Every key of the study that holds a path; of whatever else stands there validation will speak."""
     candidates: list[tuple[Any, str, Loc]] = [(data, "workspace", ("workspace",))]
     candidates += [(data.get("report"), key, ("report", key)) for key in ("out", "truth")]
@@ -310,6 +324,22 @@ def _paths_in(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Loc]]
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
             yield holder, key, loc
     yield from genotype_paths(data)
+    yield from _gwas_files_in(data)
+
+
+def _gwas_files_in(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Loc]]:
+    """Models of the GWAS that are given as files."""
+    gwas, known = data.get("gwas"), data.get("models")
+    if not isinstance(gwas, dict):
+        return
+    if isinstance(gwas.get("models"), str):
+        gwas["models"] = [gwas["models"]]
+    models = gwas.get("models")
+    for index, given in enumerate(models if isinstance(models, list) else []):
+        named = given == COMMON_FACTOR or (isinstance(known, dict) and given in known)
+        file = isinstance(given, str) and ("/" in given or "." in given) and not is_model_text(given)
+        if file and not named:  # a bare word is a name, perhaps a wrong one
+            yield models, index, ("gwas", "models", index)
 
 
 def _model_files_in(data: dict[str, Any]) -> Iterator[tuple[Any, str, Loc]]:
@@ -362,7 +392,10 @@ def _unreadable_models(study: Study) -> Iterator[Problem]:
     """Yield what is wrong with models as texts; whether they are identified, the fit itself will say."""
     for name, made in study.models.items():
         try:
-            Model.parse(made.text, std_lv=made.std_lv, traits=study.trait_names)
+            if has_snp(made.text):
+                read_snp_model(made.text, study.trait_names, made.std_lv)
+            else:
+                Model.parse(made.text, std_lv=made.std_lv, traits=study.trait_names)
         except (DataError, ModelError) as error:
             place = f"{error.where}: " if error.where.startswith("model line") else ""
             yield Problem(("models", name), f"model {name!r}: {place}{error.what}", error.remedy)
@@ -373,8 +406,10 @@ def _unknown_factor_traits(study: Study) -> Iterator[Problem]:
         if name not in study.trait_names:
             known = ", ".join(study.trait_names)
             yield Problem(("common_factor", "traits", index), f"{name!r} is not a trait of this study", f"traits are {known}")
-    for section, named in (("mtag", study.mtag_traits), ("reconcile", study.reconcile.replication_traits)):
-        key = "traits" if section == "mtag" else "replication_traits"
+    for section, named in (
+        ("mtag", study.mtag_traits), ("wald", study.wald_traits), ("reconcile", study.reconcile.replication_traits),
+    ):  # fmt: skip
+        key = "replication_traits" if section == "reconcile" else "traits"
         own = getattr(getattr(study, section), key, None) or ()
         for index, name in enumerate(named if own else ()):
             if name not in study.trait_names:

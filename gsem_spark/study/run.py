@@ -12,7 +12,8 @@ from gsem_spark.demo.compare import Comparison, compare_run, read_truth
 from gsem_spark.errors import DataError, GsemError
 from gsem_spark.steps.fit import FitStep, read_fit
 from gsem_spark.steps.genotypes import GenotypesStep
-from gsem_spark.steps.gwas import GwasStep, Run
+from gsem_spark.steps.gwas import GwasConfig, GwasStep
+from gsem_spark.steps.gwas_run import Run
 from gsem_spark.steps.ingest import MungeStep
 from gsem_spark.steps.kinship import KinshipStep
 from gsem_spark.steps.ld_panel import LoadLdScores
@@ -30,9 +31,12 @@ from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep
 from gsem_spark.steps.reconcile_files import given_blocks, given_panel
 from gsem_spark.steps.review import ReviewRun, ReviewStep
+from gsem_spark.steps.scan import check_failed, run_together
 from gsem_spark.steps.step import Report, Step
 from gsem_spark.steps.user_fit import UserModelStep
+from gsem_spark.steps.user_gwas import UserGwasStep
 from gsem_spark.steps.variant_reference import LoadVariants
+from gsem_spark.steps.wald import WaldStep
 from gsem_spark.study.model import Study, load_study
 
 if TYPE_CHECKING:
@@ -55,6 +59,8 @@ class StudyReport:
         Covariance structure, common factor model and GWAS, where those steps were asked for.
     models
         Fits of the study's own models, by name.
+    gwas, wald
+        GWAS of the study's own models, by name, and Wald tests, where they were asked for.
     lmm, mtlmm, bootstraps
         Mixed-model scans of the cohort, and bootstraps by trait, likewise.
     mtag, fdr, reconcile, review
@@ -74,6 +80,8 @@ class StudyReport:
     lmm: LmmRun | None = None
     mtlmm: LmmRun | None = None
     bootstraps: dict[str, BootstrapRun] = field(default_factory=dict)
+    gwas: dict[str, Run] = field(default_factory=dict)
+    wald: Run | None = None
     mtag: MtagRun | None = None
     fdr: FdrRun | None = None
     reconcile: ReconcileRun | None = None
@@ -164,11 +172,30 @@ class _Runner:
             if section == "report":
                 self._write_report()
                 continue
+            if section == "gwas":
+                self._test_snps()
+                continue
             for step in self._steps(section):
                 done = step.run(self.ws, self.progress)
                 self.result.steps.append(done)
                 self._take(step, done)
+        self._check_failed()
         return self.result
+
+    def _test_snps(self) -> None:
+        """The GWAS: models of the same traits share a pass over the panel."""
+        steps: Any = self._steps("gwas")
+        for step, done in zip(steps, run_together(self.ws, steps, self.progress), strict=True):
+            self.result.steps.append(done)
+            self._take(step, done)
+
+    def _check_failed(self) -> None:
+        """Too many SNPs without a fit are an error when all else is done and kept."""
+        runs = [*([self.result.run] if self.result.run else []), *self.result.gwas.values()]
+        for run in runs:
+            check_failed(run.report, self.study.gwas.max_failed)
+        if self.result.wald is not None:
+            check_failed(self.result.wald.report, getattr(self.study.wald, "max_failed", None))
 
     def plans(self, sections: Sequence[str]) -> Iterator[PlannedStep]:
         """Plan sections in order, as far as what is there already lets them."""
@@ -208,8 +235,15 @@ class _Runner:
         if section == "review":
             update = {"gwas_run": self._gwas_run().run_id, "panel": self.study.panel}
             return [ReviewStep(configs[0].model_copy(update=update))]
+        if section == "wald":
+            return [WaldStep(configs[0], self._cov())]
+        return [self._gwas_step(config) for config in configs]
+
+    def _gwas_step(self, config: Any) -> Step[Any]:
         cov, chosen = self._cov(), self.study.factor_traits
-        return [GwasStep(configs[0], cov if chosen == cov.traits else cov.subset(chosen))]
+        if isinstance(config, GwasConfig):
+            return GwasStep(config, cov if chosen == cov.traits else cov.subset(chosen))
+        return UserGwasStep(config, cov)
 
     def _with_kinship(self, configs: Any) -> list[Any]:
         """The study's own kinship where it makes one and no other is named."""
@@ -265,6 +299,10 @@ class _Runner:
             self.result.mtlmm = LmmRun(self.ws, done)
         elif isinstance(step, BootstrapStep):
             self.result.bootstraps[str(done.summary["trait"])] = BootstrapRun(self.ws, done)
+        elif isinstance(step, UserGwasStep):
+            self.result.gwas[step.config.name] = Run(self.ws, done)
+        elif isinstance(step, WaldStep):
+            self.result.wald = Run(self.ws, done)
         elif isinstance(step, MtagStep):
             self.result.mtag = MtagRun(self.ws, done)
         elif isinstance(step, FdrStep):
@@ -276,15 +314,37 @@ class _Runner:
 
     def _gwas_run(self) -> Run:
         if self.result.run is None:
-            step = self._steps("gwas")[0]
-            if not step.plan(self.ws).done:
+            step = next((step for step in self._steps("gwas") if isinstance(step, GwasStep)), None)
+            if step is None:
                 raise DataError(
-                    "the GWAS has not been run with these settings",
-                    where=self.ws.location,
-                    remedy="run the study's step gwas first (leave --only out, or name gwas in it)",
+                    "the study's GWAS is of models alone, and this needs that of the common factor",
+                    where="gwas.models",
+                    remedy="add common_factor to gwas.models",
                 )
-            self.result.run = Run(self.ws, step.run(self.ws))
+            self.result.run = self._finished(step)
         return self.result.run
+
+    def _report_runs(self) -> list[Run]:
+        """The runs that the report shows: the common factor's first, then models, then Wald tests as far as they were made."""
+        steps = self._steps("gwas")
+        factor = [self._gwas_run()] if any(isinstance(step, GwasStep) for step in steps) else []
+        found = [*factor]
+        for step in steps:
+            if isinstance(step, UserGwasStep):
+                found.append(self.result.gwas.get(step.config.name) or self._finished(step))
+        if self.result.wald is None and "wald" in self.study.model_fields_set:
+            step = self._steps("wald")[0]
+            self.result.wald = Run(self.ws, step.run(self.ws)) if step.plan(self.ws).done else None
+        return [*found, *([self.result.wald] if self.result.wald is not None else [])]
+
+    def _finished(self, step: Step[Any]) -> Run:
+        if not step.plan(self.ws).done:
+            raise DataError(
+                "the GWAS has not been run with these settings",
+                where=self.ws.location,
+                remedy="run the study's step gwas first (leave --only out, or name gwas in it)",
+            )
+        return Run(self.ws, step.run(self.ws))
 
     def _model_runs(self) -> dict[str, str]:
         """Names and runs of the study's own models, as far as they have been fitted."""
@@ -296,13 +356,13 @@ class _Runner:
         from gsem_spark.steps.report import report  # with matplotlib: other steps go without
 
         started, settings = time.monotonic(), self.study.report
-        run = self._gwas_run()
+        run, *others = self._report_runs()
         with self.progress.stage("report"):
-            if settings.truth is not None:
+            if settings.truth is not None and run.report.step == GwasStep.name:
                 self.result.comparison = compare_run(self._cov(), run, read_truth(settings.truth))
             truth = self.result.comparison.records() if self.result.comparison else None
             self.result.report_path = report(
-                self.ws, run, title=settings.title, out=settings.out, truth=truth, models=self._model_runs()
+                self.ws, run, title=settings.title, out=settings.out, truth=truth, models=self._model_runs(), scans=others
             )
         self.result.steps.append(Report("report", run.run_id, "done", 1, time.monotonic() - started, {}, ()))
 
@@ -326,6 +386,7 @@ _KINDS: Final[dict[str, tuple[Any, ...]]] = {
     "common_factor": (FitStep,),
     "models": (UserModelStep,),
     "gwas": (GwasStep,),
+    "wald": (WaldStep,),
     "mtag": (MtagStep,),
     "reconcile": (ReconcileStep,),
     "review": (ReviewStep,),

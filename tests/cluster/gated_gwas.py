@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 WAVE, BATCH = 3, 2
@@ -71,15 +72,17 @@ def writable(folder):
 
 
 def main():
-    from gsem_spark.steps import gwas
+    from gsem_spark.steps import scan
 
-    original, waves = gwas.GwasStep._run_wave, iter(range(1, 10_000))
+    original, waves = scan.run_wave, iter(range(1, 10_000))
     folder, mode = os.environ["GSEM_TEST_GATE"], os.environ["GSEM_TEST_GATE_MODE"]
 
-    def gated(step, ws, kernel, *rest):
-        original(step, ws, GatedKernel(kernel, next(waves), folder, mode), *rest)
+    def gated(ws, scans, *rest):
+        wave = next(waves)
+        makers = [replace(s.maker, kernel=GatedKernel(s.maker.kernel, wave, folder, mode)) for s in scans]
+        return original(ws, [replace(s, maker=maker) for s, maker in zip(scans, makers, strict=True)], *rest)
 
-    gwas.WAVE_SNPS, gwas.GwasStep._run_wave = WAVE_SNPS, gated
+    scan.WAVE_SNPS, scan.run_wave = WAVE_SNPS, gated
     job = Path(__file__).parents[2] / "jobs" / "gwas.py"
     sys.argv[0] = str(job)
     runpy.run_path(str(job), run_name="__main__")

@@ -59,7 +59,7 @@ def assert_worker_environment(worker):
     assert worker["writable"] == {"HOME": False, "NUMBA_CACHE_DIR": True, "MPLCONFIGDIR": True}
 
 
-def test_a_killed_driver_goes_on_from_finished_chromosomes(cluster, local_study, expected, gate, spark, tmp_path):
+def test_a_killed_driver_goes_on_from_finished_slices(cluster, local_study, expected, gate, spark, tmp_path):
     ws = local_study.copy_before_gwas(tmp_path)
 
     def submit():
@@ -71,7 +71,7 @@ def test_a_killed_driver_goes_on_from_finished_chromosomes(cluster, local_study,
     assert first.finish().code == -signal.SIGKILL
     found = Workspace.open(str(ws), spark)
     assert [entry.status for entry in found.runs.all() if entry.step == "common_factor_gwas"] == ["running"]
-    finished = sorted(int(p["chr"]) for p in found.partitions("gwas_results", {"run_id": found.runs.all()[-1].run_id}))
+    finished = sorted(int(str(key[1])) for key in found.count("gwas_results", {"run_id": found.runs.all()[-1].run_id}))
     assert 0 < len(finished) < 22
 
     again = submit().finish()

@@ -42,7 +42,9 @@ from gsem_spark.steps.review import ReviewConfig, ReviewStep
 from gsem_spark.steps.step import Step, StepConfig
 from gsem_spark.steps.traits import Trait
 from gsem_spark.steps.user_fit import UserModelConfig, UserModelStep
+from gsem_spark.steps.user_gwas import UserGwasConfig, UserGwasStep
 from gsem_spark.steps.variant_reference import LoadVariants, VariantsConfig
+from gsem_spark.steps.wald import WaldConfig, WaldStep
 
 TRAITS = ("AAA", "BBB", "CCC")
 N_SNPS = 4_400
@@ -305,6 +307,22 @@ def _gwas(i: Inputs) -> GwasStep:
     return GwasStep(GwasConfig(traits=TRAITS), i.cov)
 
 
+def _user_gwas(i: Inputs, **settings: Any) -> UserGwasStep:
+    model = f"F1 =~ {' + '.join(TRAITS)}\nF1 ~ SNP\n{TRAITS[2]} ~ own*SNP\ntwice := 2*own"
+    return UserGwasStep(UserGwasConfig(model=model, **settings), i.cov)
+
+
+def _all_user_gwas() -> UserGwasConfig:
+    return UserGwasConfig(
+        model="F1 =~ AAA + BBB + CCC\nF1 ~ SNP", name="one factor", sub=("F1~SNP",), q_snp=False, fix_measurement=False,
+        std_lv=True, estimation="ML", gc="conserv", snp_se=1e-3, omnibus=True, info_min=0.9, maf_min=0.05, max_failed=0.5,
+    )  # fmt: skip
+
+
+def _wald(i: Inputs) -> WaldStep:
+    return WaldStep(WaldConfig(traits=TRAITS, contrasts={"all": ((1.0, 0, 0), (0, 1, 0)), "A - B": {"AAA": 1, "BBB": -1}}), i.cov)
+
+
 def _mtag(i: Inputs, **settings: Any) -> MtagStep:
     return MtagStep(MtagConfig(traits=TRAITS, **settings), i.cov)
 
@@ -445,7 +463,6 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_panel(i).config, PanelConfig(traits=("BBB", "AAA"), info_min=0.9, maf_min=0.05)],
         empty=lambda i, ws: emptied(ws, "sumstats", _panel(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _panel(i)),
-        sizes={"gsem_spark.steps.panel.STRETCH_BP": 20_000_000},
         figures=("panel_id", "rows_of_trait"),
     ),
     "common_factor_gwas": StepCase(
@@ -454,11 +471,14 @@ CASES: dict[str, StepCase] = {
         killed_after="panel",
         configs=lambda i: [
             _gwas(i).config,
-            GwasConfig(traits=TRAITS, gc="conserv", estimation="ML", std_lv=True, snp_se=1e-3, info_min=0.9, maf_min=0.05),
+            GwasConfig(
+                traits=TRAITS, gc="conserv", estimation="ML", std_lv=True, snp_se=1e-3, info_min=0.9, maf_min=0.05, omnibus=True,
+                max_failed=0.1,
+            ),
         ],
         empty=lambda i, ws: emptied(ws, "sumstats", _gwas(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _gwas(i)),
-        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 1_500},
+        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500},
         figures=(
             "status",
             "lambda_gc",
@@ -473,6 +493,29 @@ CASES: dict[str, StepCase] = {
             "panel_id",
             "covstruct",
         ),
+    ),
+    "user_gwas": StepCase(
+        make=lambda i: _user_gwas(i, omnibus=True),
+        starts_from="munge",
+        killed_after="panel",
+        configs=lambda i: [_user_gwas(i, sub="all").config, _all_user_gwas()],
+        empty=lambda i, ws: emptied(ws, "sumstats", _user_gwas(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _user_gwas(i, omnibus=True)),
+        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500, "gsem_spark.steps.scan_rows.ROWS_AT_ONCE": 1_000},
+        figures=("status", "paths", "route", "route_reason", "notes", "rows", "traits", "panel_id", "covstruct"),
+    ),
+    "multivariate_wald": StepCase(
+        make=_wald,
+        starts_from="munge",
+        killed_after="panel",
+        configs=lambda i: [
+            _wald(i).config,
+            WaldConfig(traits=TRAITS, gc="none", info_min=0.9, maf_min=0.05, max_failed=0.5, contrasts={"a": (1.0, -1.0, 0.0)}),
+        ],
+        empty=lambda i, ws: emptied(ws, "sumstats", _wald(i)),
+        permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _wald(i)),
+        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500},
+        figures=("status", "paths", "traits", "tests", "panel_id", "covstruct"),
     ),
     "mtag": StepCase(
         make=_mtag,
@@ -528,7 +571,7 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_lmm(i).config, _all_lmm(i)],
         empty=lambda i, ws: emptied(ws, "genotype_blocks", _lmm(i, chromosomes=None)),
         permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _lmm(i, "shuffled")),
-        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 50},
+        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 50},
         figures=("status", "tests", "variants", "effects"),
     ),
     "mtlmm": StepCase(
@@ -538,7 +581,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _mtlmm(i, "empty"),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _mtlmm(i, "shuffled")),
-        sizes={"gsem_spark.steps.gwas.WAVE_SNPS": 50},
+        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 50},
         figures=("status", "tests", "variants", "effects"),
     ),
     "lmm_bootstrap": StepCase(

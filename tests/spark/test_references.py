@@ -80,6 +80,13 @@ def test_variants_with_repeats_frequencies_and_names(tmp_workspace, tmp_path) ->
     assert "have no MAF" in report.warnings[1]
 
 
+def test_unknown_chromosome_names_are_told(tmp_workspace, tmp_path) -> None:
+    path = tmp_path / "ref.txt"
+    path.write_text("SNP CHR BP A1 A2 MAF\nrs1 chr1 9 A G 0.2\nrs2 chrUn_KI270752v1 9 A G 0.2\nrs3 27 9 A G 0.2\n")
+    report = load_references(tmp_workspace, variants=path)[0]
+    assert "2 of 3 reference variants have no chromosome that is known (1 to 22, X" in report.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "phrase"),
     [

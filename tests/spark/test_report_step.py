@@ -42,7 +42,7 @@ def scan(n: int = 4_000) -> pd.DataFrame:
     (p, y), (q_p, q_y) = pvalues.from_z(z), pvalues.from_chisq(q, 3)
     return pd.DataFrame({
         "run_id": RUN, "snp": [f"rs{i}" for i in range(n)], "chr": 1 + np.arange(n) % 3,
-        "bp": bp, "a1": "A", "a2": "G", "maf": 0.3,
+        "slice": (1 + np.arange(n) % 3) * 100, "bp": bp, "a1": "A", "a2": "G", "maf": 0.3,
         "lhs": "F1", "op": "~", "rhs": "SNP", "est": z / 100, "se": 0.01, "z": z, "p": p, "neglog10p": y, "chisq": q,
         "chisq_df": 3,
         "chisq_p": q_p, "aic": q, "q_snp": q, "q_snp_df": 3, "q_snp_p": q_p, "q_snp_neglog10p": q_y, "status": "ok",
@@ -62,9 +62,9 @@ def fill(ws: Workspace, frame: pd.DataFrame) -> None:
     cov = covstruct()
     identity = f"covstruct-{cov.fingerprint()}"
     ws.replace("covstructs", ws.frame("covstructs", [covstruct_row(cov, identity)]), {"covstruct_id": identity})
-    loci = find_loci(frame[(frame["p"] < 5e-8) | (frame["q_snp_p"] < 5e-8)]).assign(run_id=RUN)
+    loci = find_loci(frame[(frame["p"] < 5e-8) | (frame["q_snp_p"] < 5e-8)]).assign(run_id=RUN, path="F1~SNP")
     if len(frame):
-        scopes = [{"run_id": RUN, "chr": int(c)} for c in sorted(frame["chr"].unique())]
+        scopes = [{"run_id": RUN, "slice": int(n)} for n in sorted(frame["slice"].unique())]
         ws.replace("gwas_results", ws.frame("gwas_results", frame), scopes)
         ws.replace("loci", ws.frame("loci", loci), {"run_id": RUN})
     traits = [{"trait": t, "file_id": f"f{t}", "file": f"{t}.gz", "sha256": "ab" * 32, "scale": "linear", "n": None,
@@ -201,7 +201,7 @@ def test_only_the_run_is_drawn(tmp_workspace: Workspace) -> None:
     frame = scan(600)
     fill(tmp_workspace, frame)
     other = tmp_workspace.frame("gwas_results", frame.assign(run_id="other-run", neglog10p=300.0))
-    tmp_workspace.replace("gwas_results", other, [{"run_id": "other-run", "chr": int(c)} for c in (1, 2, 3)])
+    tmp_workspace.replace("gwas_results", other, [{"run_id": "other-run", "slice": n} for n in (100, 200, 300)])
     gwas = report_content(tmp_workspace, RUN).gwas
     assert gwas is not None
     assert gwas.factor_qq["n"].sum() == 600

@@ -47,7 +47,8 @@ def test_jobs_are_thin(path):
 
 
 def test_there_is_a_job_for_each_step():
-    assert {p.stem for p in JOBS} == {"pipeline", "references", "munge", "ldsc", "common_factor", "gwas", "lmm", "mtag", "report"}
+    steps = {"references", "munge", "ldsc", "common_factor", "gwas", "wald", "lmm", "mtag", "report"}
+    assert {p.stem for p in JOBS} == {"pipeline", *steps}
 
 
 def test_compose_starts_master_workers_and_job():

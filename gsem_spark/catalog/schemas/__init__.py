@@ -10,7 +10,7 @@ from typing import Final
 
 from gsem_spark.catalog.schemas.columns import CHROMOSOME_CODES, FIT_STATUSES, Column, TableSchema, Type
 from gsem_spark.catalog.schemas.genotypes import COHORTS, GENOTYPE_BLOCKS, KINSHIPS
-from gsem_spark.catalog.schemas.gwas import GWAS_PANEL, GWAS_RESULTS, LOCI
+from gsem_spark.catalog.schemas.gwas import GWAS_PANEL, GWAS_RESULTS, LOCI, WALD_RESULTS
 from gsem_spark.catalog.schemas.inputs import LD_SCORES, QC_LOG, REFERENCE_VARIANTS, REJECTS, SUMSTATS, TRAITS
 from gsem_spark.catalog.schemas.ledger import RUNS
 from gsem_spark.catalog.schemas.lmm import LMM_BOOTSTRAPS, LMM_INTERVALS, LMM_MODELS, LMM_RESULTS
@@ -25,7 +25,7 @@ SCHEMAS: Final[dict[str, TableSchema]] = {
     schema.name: schema
     for schema in (
         REFERENCE_VARIANTS, LD_SCORES, TRAITS, SUMSTATS, REJECTS, QC_LOG, GWAS_PANEL, LDSC_BLOCKS, COVSTRUCTS, FITS,
-        GWAS_RESULTS, LOCI, MTAG_MODELS, MTAG_RESULTS, MTAG_FDR, RECONCILED_LOCI, RECONCILED_EFFECTS, REVIEWS,
+        GWAS_RESULTS, WALD_RESULTS, LOCI, MTAG_MODELS, MTAG_RESULTS, MTAG_FDR, RECONCILED_LOCI, RECONCILED_EFFECTS, REVIEWS,
         COHORTS, GENOTYPE_BLOCKS, KINSHIPS, LMM_MODELS, LMM_RESULTS, LMM_BOOTSTRAPS, LMM_INTERVALS, RUNS,
     )
 }

@@ -63,6 +63,10 @@ class TableSchema:
 # --- columns that several tables share --------------------------------------------------------------------------------
 SNP = Column("snp", "string", "variant name as in the variant reference, an rsID where there is one", nullable=False)
 CHR = Column("chr", "int", "chromosome, PLINK codes (X = 23, Y = 24, XY = 25, MT = 26)", nullable=False, low=0, high=26)
+SLICE = Column(
+    "slice", "int", "part of the genome that is computed and committed at once: chromosome x 100 + stretch of 50 Mb, from 0",
+    nullable=False, low=0,
+)
 BP = Column("bp", "long", "position, 1-based, on the reference's build", "bp", low=0)
 A1 = Column("a1", "string", "effect allele: effects are per copy of it", nullable=False)
 A2 = Column("a2", "string", "other allele", nullable=False)
