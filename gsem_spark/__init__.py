@@ -18,14 +18,14 @@ from gsem_spark.version import __version__
 _PUBLIC = {
     "start_session": "gsem_spark.session",
     "Workspace": "gsem_spark.catalog.workspace",
-    "Trait": "gsem_spark.steps.traits",
-    "load_references": "gsem_spark.steps.references",
-    "munge": "gsem_spark.steps.ingest",
-    "ldsc": "gsem_spark.steps.ldsc",
+    "Trait": "gsem_spark.steps.munge.traits",
+    "load_references": "gsem_spark.steps.references.load",
+    "munge": "gsem_spark.steps.munge.step",
+    "ldsc": "gsem_spark.steps.ldsc.step",
     "CovStruct": "gsem_spark.methods.ldsc.covstruct",
-    "common_factor": "gsem_spark.steps.fit",
+    "common_factor": "gsem_spark.steps.models.common_factor",
     "Fit": "gsem_spark.methods.sem.fit",
-    "user_model": "gsem_spark.steps.user_fit",
+    "user_model": "gsem_spark.steps.models.user_model",
     "modification_indices": "gsem_spark.methods.sem",
     "what_if": "gsem_spark.methods.sem",
     "compare": "gsem_spark.methods.sem",
@@ -48,33 +48,33 @@ _PUBLIC = {
     "q_trait": "gsem_spark.methods.sem.heterogeneity",
     "genetic_regression": "gsem_spark.methods.sem.genetic_regression",
     "draw": "gsem_spark.report.path_diagram",
-    "common_factor_gwas": "gsem_spark.steps.gwas",
-    "user_gwas": "gsem_spark.steps.user_gwas",
-    "user_gwas_models": "gsem_spark.steps.user_gwas",
-    "multivariate_wald": "gsem_spark.steps.wald",
-    "Run": "gsem_spark.steps.gwas_run",
-    "mtag": "gsem_spark.steps.mtag",
-    "MtagRun": "gsem_spark.steps.mtag_run",
-    "max_fdr": "gsem_spark.steps.mtag_fdr",
-    "reconcile": "gsem_spark.steps.reconcile",
-    "review": "gsem_spark.steps.review",
-    "read_fusion": "gsem_spark.steps.predictor_files",
-    "panel_snps": "gsem_spark.steps.predictor_files",
+    "common_factor_gwas": "gsem_spark.steps.gwas.common_factor",
+    "user_gwas": "gsem_spark.steps.gwas.user_gwas",
+    "user_gwas_models": "gsem_spark.steps.gwas.user_gwas",
+    "multivariate_wald": "gsem_spark.steps.gwas.wald",
+    "Run": "gsem_spark.steps.gwas.run",
+    "mtag": "gsem_spark.steps.mtag.step",
+    "MtagRun": "gsem_spark.steps.mtag.run",
+    "max_fdr": "gsem_spark.steps.mtag.fdr",
+    "reconcile": "gsem_spark.steps.reconcile.step",
+    "review": "gsem_spark.steps.reconcile.review",
+    "read_fusion": "gsem_spark.steps.gwas.predictor_files",
+    "panel_snps": "gsem_spark.steps.gwas.predictor_files",
     "t_sem": "gsem_spark.methods.gwas",
     "multi_snp": "gsem_spark.methods.gwas",
     "multi_gene": "gsem_spark.methods.gwas",
-    "export_gwas": "gsem_spark.steps.export_gwas",
-    "genotypes": "gsem_spark.steps.genotypes",
-    "lmm_scan": "gsem_spark.steps.lmm",
-    "mtlmm_scan": "gsem_spark.steps.mtlmm",
-    "lmm_bootstrap": "gsem_spark.steps.lmm_bootstrap",
-    "LmmRun": "gsem_spark.steps.lmm_run",
-    "BootstrapRun": "gsem_spark.steps.lmm_bootstrap",
-    "Cohort": "gsem_spark.steps.genotype_source",
-    "kinship": "gsem_spark.steps.kinship",
-    "Kinship": "gsem_spark.steps.kinship",
-    "simulate": "gsem_spark.steps.simulate",
-    "report": "gsem_spark.steps.report",
+    "export_gwas": "gsem_spark.steps.export.gwas",
+    "genotypes": "gsem_spark.steps.genotypes.step",
+    "lmm_scan": "gsem_spark.steps.lmm.step",
+    "mtlmm_scan": "gsem_spark.steps.lmm.multitrait",
+    "lmm_bootstrap": "gsem_spark.steps.lmm.bootstrap",
+    "LmmRun": "gsem_spark.steps.lmm.run",
+    "BootstrapRun": "gsem_spark.steps.lmm.bootstrap",
+    "Cohort": "gsem_spark.steps.genotypes.source",
+    "kinship": "gsem_spark.steps.genotypes.kinship",
+    "Kinship": "gsem_spark.steps.genotypes.kinship",
+    "simulate": "gsem_spark.steps.simulation.simulate",
+    "report": "gsem_spark.steps.report.step",
     "run_study": "gsem_spark.study",
     "GsemError": "gsem_spark.errors",
 }
@@ -112,36 +112,36 @@ if TYPE_CHECKING:
     from gsem_spark.report.bands import draw_bands as draw_bands
     from gsem_spark.report.path_diagram import draw as draw
     from gsem_spark.session import start_session as start_session
-    from gsem_spark.steps.export_gwas import export_gwas as export_gwas
-    from gsem_spark.steps.fit import common_factor as common_factor
-    from gsem_spark.steps.genotype_source import Cohort as Cohort
-    from gsem_spark.steps.genotypes import genotypes as genotypes
-    from gsem_spark.steps.gwas import common_factor_gwas as common_factor_gwas
-    from gsem_spark.steps.gwas_run import Run as Run
-    from gsem_spark.steps.ingest import munge as munge
-    from gsem_spark.steps.kinship import Kinship as Kinship
-    from gsem_spark.steps.kinship import kinship as kinship
-    from gsem_spark.steps.ldsc import ldsc as ldsc
-    from gsem_spark.steps.lmm import lmm_scan as lmm_scan
-    from gsem_spark.steps.lmm_bootstrap import BootstrapRun as BootstrapRun
-    from gsem_spark.steps.lmm_bootstrap import lmm_bootstrap as lmm_bootstrap
-    from gsem_spark.steps.lmm_run import LmmRun as LmmRun
-    from gsem_spark.steps.mtag import mtag as mtag
-    from gsem_spark.steps.mtag_fdr import max_fdr as max_fdr
-    from gsem_spark.steps.mtag_run import MtagRun as MtagRun
-    from gsem_spark.steps.mtlmm import mtlmm_scan as mtlmm_scan
-    from gsem_spark.steps.predictor_files import panel_snps as panel_snps
-    from gsem_spark.steps.predictor_files import read_fusion as read_fusion
-    from gsem_spark.steps.reconcile import reconcile as reconcile
-    from gsem_spark.steps.references import load_references as load_references
-    from gsem_spark.steps.report import report as report
-    from gsem_spark.steps.review import review as review
-    from gsem_spark.steps.simulate import simulate as simulate
-    from gsem_spark.steps.traits import Trait as Trait
-    from gsem_spark.steps.user_fit import user_model as user_model
-    from gsem_spark.steps.user_gwas import user_gwas as user_gwas
-    from gsem_spark.steps.user_gwas import user_gwas_models as user_gwas_models
-    from gsem_spark.steps.wald import multivariate_wald as multivariate_wald
+    from gsem_spark.steps.export.gwas import export_gwas as export_gwas
+    from gsem_spark.steps.genotypes.kinship import Kinship as Kinship
+    from gsem_spark.steps.genotypes.kinship import kinship as kinship
+    from gsem_spark.steps.genotypes.source import Cohort as Cohort
+    from gsem_spark.steps.genotypes.step import genotypes as genotypes
+    from gsem_spark.steps.gwas.common_factor import common_factor_gwas as common_factor_gwas
+    from gsem_spark.steps.gwas.predictor_files import panel_snps as panel_snps
+    from gsem_spark.steps.gwas.predictor_files import read_fusion as read_fusion
+    from gsem_spark.steps.gwas.run import Run as Run
+    from gsem_spark.steps.gwas.user_gwas import user_gwas as user_gwas
+    from gsem_spark.steps.gwas.user_gwas import user_gwas_models as user_gwas_models
+    from gsem_spark.steps.gwas.wald import multivariate_wald as multivariate_wald
+    from gsem_spark.steps.ldsc.step import ldsc as ldsc
+    from gsem_spark.steps.lmm.bootstrap import BootstrapRun as BootstrapRun
+    from gsem_spark.steps.lmm.bootstrap import lmm_bootstrap as lmm_bootstrap
+    from gsem_spark.steps.lmm.multitrait import mtlmm_scan as mtlmm_scan
+    from gsem_spark.steps.lmm.run import LmmRun as LmmRun
+    from gsem_spark.steps.lmm.step import lmm_scan as lmm_scan
+    from gsem_spark.steps.models.common_factor import common_factor as common_factor
+    from gsem_spark.steps.models.user_model import user_model as user_model
+    from gsem_spark.steps.mtag.fdr import max_fdr as max_fdr
+    from gsem_spark.steps.mtag.run import MtagRun as MtagRun
+    from gsem_spark.steps.mtag.step import mtag as mtag
+    from gsem_spark.steps.munge.step import munge as munge
+    from gsem_spark.steps.munge.traits import Trait as Trait
+    from gsem_spark.steps.reconcile.review import review as review
+    from gsem_spark.steps.reconcile.step import reconcile as reconcile
+    from gsem_spark.steps.references.load import load_references as load_references
+    from gsem_spark.steps.report.step import report as report
+    from gsem_spark.steps.simulation.simulate import simulate as simulate
     from gsem_spark.study import run_study as run_study
 
 

@@ -65,7 +65,7 @@ def t_sem(
     --fusion name=B,file=b.dat,n=50000,binary=true --out genes.tsv.gz[/bold]
     """
     from gsem_spark.methods.gwas import t_sem as run
-    from gsem_spark.steps.predictor_files import read_fusion, read_genes
+    from gsem_spark.steps.gwas.predictor_files import read_fusion, read_genes
 
     text, place = model_text(model)
     if bool(fusion) == bool(genes):
@@ -126,7 +126,7 @@ def multi_snp(
     from gsem_spark.methods.gwas import multi_gene
     from gsem_spark.methods.gwas import multi_snp as beside
     from gsem_spark.methods.sem import user_model
-    from gsem_spark.steps.predictor_files import flipped, read_genes, read_ld
+    from gsem_spark.steps.gwas.predictor_files import flipped, read_genes, read_ld
 
     text, place = model_text(model)
     if not snps or not ld:
@@ -188,7 +188,7 @@ def print_genes(found: pd.DataFrame, genes: int) -> None:
 
 def _snp_table(snps: str, ws: Any, cov: Any) -> pd.DataFrame:
     """SNPs' effects from a file, or by their names from the workspace's panel."""
-    from gsem_spark.steps.predictor_files import panel_snps, read_snps
+    from gsem_spark.steps.gwas.predictor_files import panel_snps, read_snps
 
     if Path(snps).expanduser().is_file():
         return read_snps(snps)

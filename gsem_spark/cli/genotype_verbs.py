@@ -14,7 +14,7 @@ from gsem_spark.cli.results import print_reports
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
-    from gsem_spark.steps.kinship import Kinship
+    from gsem_spark.steps.genotypes.kinship import Kinship
 
 _EIGENVALUES = 5
 
@@ -58,8 +58,8 @@ def genotypes(
 
     Example: [bold]gsem-spark genotypes my_study 'geno/chr{chr}.bed' --cohort ukb --maf 0.01 --missing 0.05 --hwe-p 1e-6[/bold]
     """
-    from gsem_spark.steps.genotypes import load_genotypes
-    from gsem_spark.steps.references import load_references
+    from gsem_spark.steps.genotypes.step import load_genotypes
+    from gsem_spark.steps.references.load import load_references
 
     ws, shown = open_workspace(workspace), progress_of(quiet)
     report = load_genotypes(
@@ -121,7 +121,7 @@ def kinship(
     Examples: [bold]gsem-spark kinship my_study --kind standardised[/bold],
     [bold]gsem-spark kinship my_study --kind given --file gcta.grm.bin[/bold]
     """
-    from gsem_spark.steps.kinship import kinship as run
+    from gsem_spark.steps.genotypes.kinship import kinship as run
 
     made = run(
         open_workspace(workspace), cohort, kind, loco=loco, snps=snps, maf=maf, missing=missing, normalise=normalise, rank=rank,

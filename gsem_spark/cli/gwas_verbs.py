@@ -20,8 +20,8 @@ from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.ldsc.covstruct import CovStruct
-    from gsem_spark.steps.gwas_run import Run
-    from gsem_spark.steps.scan_status import RunStatus
+    from gsem_spark.steps.gwas.run import Run
+    from gsem_spark.steps.gwas.status import RunStatus
 
 CovOption = Annotated[
     str, typer.Option("--covstruct", metavar="ID|last|FILE", help="Covariance structure: by id, the last ldsc run's, or a file.")
@@ -82,8 +82,8 @@ def gwas(
     Examples: [bold]gsem-spark gwas my_study[/bold], [bold]gsem-spark gwas my_study --model two_factors.lav --sub 'F1~SNP'[/bold],
     [bold]gsem-spark gwas my_study --slice 3/8[/bold], [bold]gsem-spark gwas my_study --status last[/bold]
     """
-    from gsem_spark.steps.scan import check_failed
-    from gsem_spark.steps.slices import parse_part
+    from gsem_spark.steps.gwas.scan import check_failed
+    from gsem_spark.steps.gwas.slices import parse_part
 
     if status is not None:
         print_status(_status(open_workspace(workspace), status))
@@ -102,7 +102,7 @@ def gwas(
         rows = "all" if everything else sub or None
         runs = _run_models(ws, cov, given, sub=rows, q_snp=not no_q_snp, fix_measurement=not free_measurement, **shared)
     else:
-        from gsem_spark.steps.gwas import common_factor_gwas
+        from gsem_spark.steps.gwas.common_factor import common_factor_gwas
 
         runs = [common_factor_gwas(ws, cov, **shared)]
     _print_runs(runs)
@@ -133,9 +133,9 @@ def wald(
 
     Example: [bold]gsem-spark wald my_study --contrast 'MDD against ANX: MDD=1,ANX=-1'[/bold]
     """
-    from gsem_spark.steps.scan import check_failed
-    from gsem_spark.steps.slices import parse_part
-    from gsem_spark.steps.wald import multivariate_wald
+    from gsem_spark.steps.gwas.scan import check_failed
+    from gsem_spark.steps.gwas.slices import parse_part
+    from gsem_spark.steps.gwas.wald import multivariate_wald
 
     _check_share(max_failed)
     cut = None if part is None else parse_part(part)
@@ -226,7 +226,7 @@ def _run_models(
     ws: Workspace, cov: CovStruct, given: Sequence[tuple[str, Path | None, str]], **settings: Any
 ) -> list[Run]:
     from gsem_spark.cli.model_verbs import placed
-    from gsem_spark.steps.user_gwas import user_gwas, user_gwas_models
+    from gsem_spark.steps.gwas.user_gwas import user_gwas, user_gwas_models
 
     names = [place.stem if place is not None else "" for _, place, _ in given]
     try:
@@ -263,8 +263,8 @@ def _structure(ws: Workspace, covstruct: str, traits: str | None) -> CovStruct:
 
 
 def _status(ws: Workspace, run: str) -> RunStatus:
-    from gsem_spark.steps.gwas_run import PER_SNP_STEPS
-    from gsem_spark.steps.scan_status import run_status
+    from gsem_spark.steps.gwas.run import PER_SNP_STEPS
+    from gsem_spark.steps.gwas.status import run_status
 
     if run == "last":
         entries = [e for e in ws.runs.all() if e.step in PER_SNP_STEPS]

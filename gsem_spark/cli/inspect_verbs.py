@@ -116,7 +116,7 @@ def export(
     Examples: [bold]gsem-spark export my_study gwas_results factor.tsv.gz[/bold],
     [bold]gsem-spark export my_study gwas_results factor.tsv.gz --as gwas-ssf --assembly GRCh37 --bgzip[/bold]
     """
-    from gsem_spark.steps.export import export_table
+    from gsem_spark.steps.export.table import export_table
 
     if as_ is not None:
         _export_gwas(workspace, table, target, as_, run, path, n, assembly, bgzip, quiet)
@@ -131,7 +131,7 @@ def _export_gwas(
     workspace: str, table: str, target: Path, as_: str, run: str | None, path: list[str] | None, n: float | None, assembly: str,
     bgzip: bool, quiet: bool,
 ) -> None:
-    from gsem_spark.steps.export_gwas import export_gwas
+    from gsem_spark.steps.export.gwas import export_gwas
 
     if table != "gwas_results":
         raise ConfigError(f"table {table} has no formats of other programs", where="--as", remedy="gwas_results has")

@@ -14,8 +14,8 @@ from gsem_spark.cli.results import print_reports
 from gsem_spark.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.lmm_bootstrap import BootstrapRun
-    from gsem_spark.steps.lmm_run import LmmRun
+    from gsem_spark.steps.lmm.bootstrap import BootstrapRun
+    from gsem_spark.steps.lmm.run import LmmRun
 
 PhenotypesArgument = Annotated[
     str, typer.Argument(metavar="PHENOTYPES", help="Text file with FID IID (or IID) and a column a phenotype or covariate.")
@@ -94,7 +94,7 @@ def lmm(
 
     Example: [bold]gsem-spark lmm my_study pheno.tsv --formula 'bmi ~ sex + age' --as-trait BMI[/bold]
     """
-    from gsem_spark.steps.lmm import lmm_scan
+    from gsem_spark.steps.lmm.step import lmm_scan
 
     smaller: Any = inter0 if inter0 in ("main", "none") else tuple(trait_names(inter0))
     run = lmm_scan(
@@ -135,7 +135,7 @@ def mtlmm(
 
     Example: [bold]gsem-spark mtlmm my_study pheno.tsv --traits bmi,whr --covar sex,age --designs any,common,specific[/bold]
     """
-    from gsem_spark.steps.mtlmm import mtlmm_scan
+    from gsem_spark.steps.lmm.multitrait import mtlmm_scan
 
     run = mtlmm_scan(
         open_workspace(workspace), phenotypes, _names(traits), formula=formula, progress=progress_of(quiet), covar=_names(covar),
@@ -172,7 +172,7 @@ def bootstrap(
 
     Example: [bold]gsem-spark bootstrap my_study pheno.tsv --formula 'bmi ~ sex + age' --n 1000[/bold]
     """
-    from gsem_spark.steps.lmm_bootstrap import lmm_bootstrap
+    from gsem_spark.steps.lmm.bootstrap import lmm_bootstrap
 
     run = lmm_bootstrap(
         open_workspace(workspace), phenotypes, trait, n, kind, seed, formula=formula, progress=progress_of(quiet),

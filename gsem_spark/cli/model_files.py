@@ -13,7 +13,7 @@ from gsem_spark.errors import ConfigError, DataError, ModelError, StorageError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.ldsc.covstruct_files import read_matrix
 from gsem_spark.methods.sem.named_matrices import structure_from_frames
-from gsem_spark.steps.model_texts import is_model_text, read_model_file
+from gsem_spark.steps.models.texts import is_model_text, read_model_file
 
 if TYPE_CHECKING:
     from gsem_spark.methods.sem.esem_fit import EsemFit

@@ -65,7 +65,7 @@ def fit(
     Example: [bold]gsem-spark fit my_study --model two_factors.lav --std-lv --out two_factors[/bold]
     """
     from gsem_spark.methods.sem import Model
-    from gsem_spark.steps.user_fit import user_model
+    from gsem_spark.steps.models.user_model import user_model
 
     text, place = model_text(model)
     called = name if name is not None else place.stem if place is not None else ""

@@ -8,10 +8,10 @@ from gsem_spark.cli import display
 from gsem_spark.cli.app import out
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.mtag_fdr import FdrRun
-    from gsem_spark.steps.mtag_run import MtagRun
-    from gsem_spark.steps.reconcile import ReconcileRun
-    from gsem_spark.steps.review import ReviewRun
+    from gsem_spark.steps.mtag.fdr import FdrRun
+    from gsem_spark.steps.mtag.run import MtagRun
+    from gsem_spark.steps.reconcile.review import ReviewRun
+    from gsem_spark.steps.reconcile.step import ReconcileRun
 
 FIRST_LOCI: Final = 20
 """Loci that are printed: the strongest; all stand in the table."""

@@ -22,7 +22,7 @@ from gsem_spark.errors import ConfigError
 from gsem_spark.thresholds import GENOME_WIDE_P, MTAG_MAF_MIN
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.mtag_fdr import FdrRun
+    from gsem_spark.steps.mtag.fdr import FdrRun
 
 IntervalsOption = Annotated[int, typer.Option("--intervals", help="Grid steps of the maxFDR search.")]
 
@@ -75,8 +75,8 @@ def mtag(
     Example: [bold]gsem-spark mtag my_study --traits A,B,C --max-fdr[/bold]
     """
     from gsem_spark.methods.mtag.numerical import TIME_LIMIT_SECONDS
-    from gsem_spark.steps.ldsc import chosen_covstruct
-    from gsem_spark.steps.mtag import mtag as run
+    from gsem_spark.steps.ldsc.step import chosen_covstruct
+    from gsem_spark.steps.mtag.step import mtag as run
 
     ws, shown = open_workspace(workspace), progress_of(quiet)
     cov = None if covstruct is None else chosen_covstruct(ws, covstruct)
@@ -118,7 +118,7 @@ def max_fdr(
 
     Example: [bold]gsem-spark max-fdr my_study --intervals 10 --refine[/bold]
     """
-    from gsem_spark.steps.mtag_fdr import max_fdr as search
+    from gsem_spark.steps.mtag.fdr import max_fdr as search
 
     try:
         shares = [float(text) for text in trait_names(causal_share)] or None

@@ -59,7 +59,7 @@ def all_traits(ws: Workspace) -> list[str]:
 
 def structure_of(ws: Workspace, covstruct: str | None, traits: str | None) -> CovStruct:
     """A covariance structure by its id, that of the last LD score regression for None or ``last``; some of its traits."""
-    from gsem_spark.steps.ldsc import chosen_covstruct
+    from gsem_spark.steps.ldsc.step import chosen_covstruct
 
     cov, names = chosen_covstruct(ws, covstruct), trait_names(traits)
     return cov.subset(names) if names else cov

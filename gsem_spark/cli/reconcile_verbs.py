@@ -54,7 +54,7 @@ def reconcile(
 
     Example: [bold]gsem-spark reconcile my_study[/bold]
     """
-    from gsem_spark.steps.reconcile import reconcile as run
+    from gsem_spark.steps.reconcile.step import reconcile as run
 
     done = run(
         open_workspace(workspace), gwas_run, mtag_run, trait_names(replication) or None, blocks, fdr_run=fdr_run,
@@ -86,7 +86,7 @@ def review(
 
     Example: [bold]gsem-spark review my_study --ancestry European[/bold]
     """
-    from gsem_spark.steps.review import review as check
+    from gsem_spark.steps.reconcile.review import review as check
 
     done = check(
         open_workspace(workspace), run, ancestry=ancestry, ld_reference=ld_reference, panel=panel, n_blocks=n_blocks, ldsc=ldsc,

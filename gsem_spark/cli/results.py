@@ -12,7 +12,7 @@ from gsem_spark.cli.app import out, show_warning
 
 if TYPE_CHECKING:
     from gsem_spark.methods.ldsc.covstruct import CovStruct
-    from gsem_spark.steps.gwas_run import Run
+    from gsem_spark.steps.gwas.run import Run
     from gsem_spark.steps.step import Report
 
 

@@ -25,7 +25,7 @@ from gsem_spark.errors import ConfigError
 from gsem_spark.thresholds import LDSC_INFO_MIN, LDSC_MAF_MIN, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.traits import Trait
+    from gsem_spark.steps.munge.traits import Trait
 
 PanelOption = Annotated[str, typer.Option("--panel", help="Name of the LD-score panel.")]
 CovOption = Annotated[
@@ -74,7 +74,7 @@ def load_references(
 
     Example: [bold]gsem-spark load-references my_study --variants ref.txt --ld-scores eur_w_ld_chr --hm3 w_hm3.snplist[/bold]
     """
-    from gsem_spark.steps.references import load_references as load
+    from gsem_spark.steps.references.load import load_references as load
 
     print_reports(load(open_workspace(workspace), variants, ld_scores, weights, panel, hm3=hm3, progress=progress_of(quiet)))
 
@@ -105,7 +105,7 @@ def munge(
 
     Example: [bold]gsem-spark munge my_study --trait name=MDD,file=mdd.tsv.gz,scale=logistic,n=500000,columns.snp=MarkerID[/bold]
     """
-    from gsem_spark.steps.ingest import munge as run
+    from gsem_spark.steps.munge.step import munge as run
 
     traits = [parse_trait(text) for text in trait or []]
     if study is not None:
@@ -155,8 +155,8 @@ def ldsc(
     Example: [bold]gsem-spark ldsc my_study --traits MDD,ANX,NEU --out ldsc[/bold]
     """
     from gsem_spark.methods.ldsc.two_step import TWO_STEP_CUT
-    from gsem_spark.steps.ldsc import ldsc as run
-    from gsem_spark.steps.references import panel_version
+    from gsem_spark.steps.ldsc.step import ldsc as run
+    from gsem_spark.steps.references.load import panel_version
 
     ws = open_workspace(workspace)
     names = trait_names(traits) or all_traits(ws)
@@ -188,7 +188,7 @@ def common_factor(
 
     Example: [bold]gsem-spark common-factor my_study --traits MDD,ANX,NEU[/bold]
     """
-    from gsem_spark.steps.fit import common_factor as run
+    from gsem_spark.steps.models.common_factor import common_factor as run
 
     ws = open_workspace(workspace)
     fit = run(structure_of(ws, covstruct, traits), estimation, identification, ws)  # type: ignore[arg-type] # checked by the step
@@ -209,8 +209,8 @@ def report(
 
     Example: [bold]gsem-spark report my_study[/bold]
     """
-    from gsem_spark.steps.gwas_run import run_of
-    from gsem_spark.steps.report import report as write
+    from gsem_spark.steps.gwas.run import run_of
+    from gsem_spark.steps.report.step import report as write
 
     ws = open_workspace(workspace)
     first, *others = [run_of(ws, name) for name in run] if run else [run_of(ws)]
@@ -237,7 +237,7 @@ def simulate(
 
     Example: [bold]gsem-spark simulate my_set --design three --n-snps 50000 --seed 7[/bold]
     """
-    from gsem_spark.steps.simulate import simulate as run
+    from gsem_spark.steps.simulation.simulate import simulate as run
 
     truth = run(folder, design=design, ld_scores=ld_scores, n_snps=n_snps, seed=seed, dirty=dirty, overwrite=overwrite)
     rows = [
@@ -263,7 +263,7 @@ def parse_trait(text: str) -> Trait:
     """Read ``name=A,file=a.tsv.gz,scale=logistic,columns.snp=ID``; a :class:`ConfigError` names what is wrong."""
     from pydantic import ValidationError
 
-    from gsem_spark.steps.traits import Trait
+    from gsem_spark.steps.munge.traits import Trait
     from gsem_spark.study.source import model_keys, problems_of
 
     given: dict[str, Any] = {}

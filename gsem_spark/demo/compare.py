@@ -22,7 +22,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct, vech
 from gsem_spark.thresholds import GENOME_WIDE_P, Q_SNP_ALPHA
 
 if TYPE_CHECKING:
-    from gsem_spark.steps.gwas_run import Run
+    from gsem_spark.steps.gwas.run import Run
 
 WITHIN: Final = 1.959963984540054
 """|z| below this: the truth lies in the estimate's 95 % interval."""

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gsem_spark.catalog.store import local_folder
-from gsem_spark.steps.kinship_files import arrays_root
+from gsem_spark.steps.genotypes.kinship_files import arrays_root
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gsem_spark.steps.fit import FitStep
-from gsem_spark.steps.genotypes import GenotypesStep
-from gsem_spark.steps.gwas import GwasStep
-from gsem_spark.steps.ingest import MungeStep
-from gsem_spark.steps.kinship import KinshipStep
-from gsem_spark.steps.ld_panel import LoadLdScores
-from gsem_spark.steps.ldsc import LdscStep
-from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
-from gsem_spark.steps.lmm import LmmStep
-from gsem_spark.steps.lmm_bootstrap import BootstrapStep
-from gsem_spark.steps.mtag import MtagStep
-from gsem_spark.steps.mtag_fdr import FdrStep
-from gsem_spark.steps.mtlmm import MtlmmStep
-from gsem_spark.steps.panel import BuildPanel
-from gsem_spark.steps.reconcile import ReconcileStep
-from gsem_spark.steps.review import ReviewStep
+from gsem_spark.steps.genotypes.kinship import KinshipStep
+from gsem_spark.steps.genotypes.step import GenotypesStep
+from gsem_spark.steps.gwas.common_factor import GwasStep
+from gsem_spark.steps.gwas.panel import BuildPanel
+from gsem_spark.steps.gwas.user_gwas import UserGwasStep
+from gsem_spark.steps.gwas.wald import WaldStep
+from gsem_spark.steps.ldsc.step import LdscStep
+from gsem_spark.steps.ldsc.two_step import TwoStepLdscStep
+from gsem_spark.steps.lmm.bootstrap import BootstrapStep
+from gsem_spark.steps.lmm.multitrait import MtlmmStep
+from gsem_spark.steps.lmm.step import LmmStep
+from gsem_spark.steps.models.common_factor import FitStep
+from gsem_spark.steps.models.user_model import UserModelStep
+from gsem_spark.steps.mtag.fdr import FdrStep
+from gsem_spark.steps.mtag.step import MtagStep
+from gsem_spark.steps.munge.step import MungeStep
+from gsem_spark.steps.reconcile.review import ReviewStep
+from gsem_spark.steps.reconcile.step import ReconcileStep
+from gsem_spark.steps.references.ld_panel import LoadLdScores
+from gsem_spark.steps.references.variants import LoadVariants
 from gsem_spark.steps.step import Step
-from gsem_spark.steps.user_fit import UserModelStep
-from gsem_spark.steps.user_gwas import UserGwasStep
-from gsem_spark.steps.variant_reference import LoadVariants
-from gsem_spark.steps.wald import WaldStep
 
 STEPS: Final[dict[str, type[Step[Any]]]] = {
     step.name: step

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import Field
 
-from gsem_spark.steps.genotypes import GenotypesConfig
-from gsem_spark.steps.kinship_config import FROM_GENOTYPES, KinshipConfig
-from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, ModelConfig, MtlmmConfig, ScanConfig
+from gsem_spark.steps.genotypes.kinship_config import FROM_GENOTYPES, KinshipConfig
+from gsem_spark.steps.genotypes.step import GenotypesConfig
+from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, ModelConfig, MtlmmConfig, ScanConfig
 from gsem_spark.steps.step import StepConfig
 from gsem_spark.study.settings import settings_of
 from gsem_spark.study.source import Loc

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from gsem_spark.errors import DataError, ModelError
 from gsem_spark.methods.gwas.snp_model import SNP, choose_rows, read_snp_model
-from gsem_spark.steps.gwas import GwasConfig
-from gsem_spark.steps.model_texts import is_model_text, read_model_file
-from gsem_spark.steps.scan import ScanConfig
-from gsem_spark.steps.user_gwas import UserGwasConfig, UserGwasSettings
+from gsem_spark.steps.gwas.common_factor import GwasConfig
+from gsem_spark.steps.gwas.scan import ScanConfig
+from gsem_spark.steps.gwas.user_gwas import UserGwasConfig, UserGwasSettings
+from gsem_spark.steps.models.texts import is_model_text, read_model_file
 from gsem_spark.study.source import Loc, Problem
 
 if TYPE_CHECKING:

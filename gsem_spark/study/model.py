@@ -13,21 +13,21 @@ from gsem_spark.demo import data_folder
 from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
 from gsem_spark.methods.gwas.snp_model import read_snp_model
 from gsem_spark.methods.sem import Model
-from gsem_spark.steps.fit import FitConfig
 from gsem_spark.steps.given_matrices import Matrix, given_matrix
-from gsem_spark.steps.ingest import MungeConfig
-from gsem_spark.steps.ld_panel import LdScoresConfig
-from gsem_spark.steps.ldsc_inputs import LdscConfig
-from gsem_spark.steps.model_texts import is_model_text, read_model_file
-from gsem_spark.steps.mtag import MtagConfig
-from gsem_spark.steps.mtag_fdr import FdrConfig
-from gsem_spark.steps.reconcile import ReconcileConfig
-from gsem_spark.steps.review import ReviewConfig
+from gsem_spark.steps.gwas.wald import WaldConfig
+from gsem_spark.steps.ldsc.inputs import LdscConfig
+from gsem_spark.steps.models.common_factor import FitConfig
+from gsem_spark.steps.models.texts import is_model_text, read_model_file
+from gsem_spark.steps.models.user_model import ModelSettings, UserModelConfig
+from gsem_spark.steps.mtag.fdr import FdrConfig
+from gsem_spark.steps.mtag.step import MtagConfig
+from gsem_spark.steps.munge.step import MungeConfig
+from gsem_spark.steps.munge.traits import Trait
+from gsem_spark.steps.reconcile.review import ReviewConfig
+from gsem_spark.steps.reconcile.step import ReconcileConfig
+from gsem_spark.steps.references.ld_panel import LdScoresConfig
+from gsem_spark.steps.references.variants import VariantsConfig
 from gsem_spark.steps.step import StepConfig
-from gsem_spark.steps.traits import Trait
-from gsem_spark.steps.user_fit import ModelSettings, UserModelConfig
-from gsem_spark.steps.variant_reference import VariantsConfig
-from gsem_spark.steps.wald import WaldConfig
 from gsem_spark.study.genotype_sections import SECTIONS as GENOTYPE_SECTIONS
 from gsem_spark.study.genotype_sections import (
     GenotypeSettings,

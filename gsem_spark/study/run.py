@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gsem_spark.demo.compare import Comparison, compare_run, read_truth
 from gsem_spark.errors import DataError, GsemError
-from gsem_spark.steps.fit import FitStep, read_fit
-from gsem_spark.steps.genotypes import GenotypesStep
-from gsem_spark.steps.gwas import GwasConfig, GwasStep
-from gsem_spark.steps.gwas_run import Run
-from gsem_spark.steps.ingest import MungeStep
-from gsem_spark.steps.kinship import KinshipStep
-from gsem_spark.steps.ld_panel import LoadLdScores
-from gsem_spark.steps.ldsc import LdscStep, ldsc_step, read_covstruct
-from gsem_spark.steps.lmm import LmmStep
-from gsem_spark.steps.lmm_bootstrap import BootstrapRun, BootstrapStep
-from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, MtlmmConfig
-from gsem_spark.steps.lmm_run import LmmRun
-from gsem_spark.steps.lmm_trait import enter_traits
-from gsem_spark.steps.mtag import MtagStep
-from gsem_spark.steps.mtag_fdr import FdrRun, FdrStep
-from gsem_spark.steps.mtag_run import MtagRun
-from gsem_spark.steps.mtlmm import MtlmmStep
+from gsem_spark.steps.genotypes.kinship import KinshipStep
+from gsem_spark.steps.genotypes.step import GenotypesStep
+from gsem_spark.steps.gwas.common_factor import GwasConfig, GwasStep
+from gsem_spark.steps.gwas.run import Run
+from gsem_spark.steps.gwas.scan import check_failed, run_together
+from gsem_spark.steps.gwas.user_gwas import UserGwasStep
+from gsem_spark.steps.gwas.wald import WaldStep
+from gsem_spark.steps.ldsc.step import LdscStep, ldsc_step, read_covstruct
+from gsem_spark.steps.lmm.as_trait import enter_traits
+from gsem_spark.steps.lmm.bootstrap import BootstrapRun, BootstrapStep
+from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, MtlmmConfig
+from gsem_spark.steps.lmm.multitrait import MtlmmStep
+from gsem_spark.steps.lmm.run import LmmRun
+from gsem_spark.steps.lmm.step import LmmStep
+from gsem_spark.steps.models.common_factor import FitStep, read_fit
+from gsem_spark.steps.models.user_model import UserModelStep
+from gsem_spark.steps.mtag.fdr import FdrRun, FdrStep
+from gsem_spark.steps.mtag.run import MtagRun
+from gsem_spark.steps.mtag.step import MtagStep
+from gsem_spark.steps.munge.step import MungeStep
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.reconcile import ReconcileRun, ReconcileStep
-from gsem_spark.steps.reconcile_files import given_blocks, given_panel
-from gsem_spark.steps.review import ReviewRun, ReviewStep
-from gsem_spark.steps.scan import check_failed, run_together
+from gsem_spark.steps.reconcile.files import given_blocks, given_panel
+from gsem_spark.steps.reconcile.review import ReviewRun, ReviewStep
+from gsem_spark.steps.reconcile.step import ReconcileRun, ReconcileStep
+from gsem_spark.steps.references.ld_panel import LoadLdScores
+from gsem_spark.steps.references.variants import LoadVariants
 from gsem_spark.steps.step import Report, Step
-from gsem_spark.steps.user_fit import UserModelStep
-from gsem_spark.steps.user_gwas import UserGwasStep
-from gsem_spark.steps.variant_reference import LoadVariants
-from gsem_spark.steps.wald import WaldStep
 from gsem_spark.study.model import Study, load_study
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ class _Runner:
         return {name: plan.run_id for name, plan in plans.items() if plan.done}
 
     def _write_report(self) -> None:
-        from gsem_spark.steps.report import report  # with matplotlib: other steps go without
+        from gsem_spark.steps.report.step import report  # with matplotlib: other steps go without
 
         started, settings = time.monotonic(), self.study.report
         run, *others = self._report_runs()

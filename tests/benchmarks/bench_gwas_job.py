@@ -23,12 +23,12 @@ from bench_pipeline import Watch
 from pyspark.sql import functions as F
 
 import gsem_spark as gs
-from gsem_spark.steps import scan
-from gsem_spark.steps.gwas import GwasConfig, GwasStep
-from gsem_spark.steps.panel import panel_counts
-from gsem_spark.steps.scan_rows import Scan
-from gsem_spark.steps.slices import SLICE_BP, waves
-from gsem_spark.steps.user_gwas import model_step
+from gsem_spark.steps.gwas import scan
+from gsem_spark.steps.gwas.common_factor import GwasConfig, GwasStep
+from gsem_spark.steps.gwas.panel import panel_counts
+from gsem_spark.steps.gwas.rows import Scan
+from gsem_spark.steps.gwas.slices import SLICE_BP, waves
+from gsem_spark.steps.gwas.user_gwas import model_step
 
 TRAITS = ("T1", "T2", "T3")
 ONE = "F1 =~ T1 + T2 + T3\nF1 ~ SNP"

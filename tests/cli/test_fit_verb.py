@@ -182,7 +182,7 @@ def test_without_structure_and_workspace_both_are_asked_for(files):
 def test_a_fit_without_an_optimum_is_an_error_after_its_numbers(files, monkeypatch):
     from dataclasses import replace
 
-    from gsem_spark.steps import user_fit
+    from gsem_spark.steps.models import user_model as user_fit
 
     plain = user_fit.sem.user_model
 

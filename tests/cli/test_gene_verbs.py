@@ -123,7 +123,7 @@ def test_what_is_wrong_is_said(folder: Path, arguments: tuple[str, ...], words: 
 
 
 def test_alleles_that_do_not_fit_are_no_guess(folder: Path) -> None:
-    from gsem_spark.steps.predictor_files import flipped, read_ld, read_snps
+    from gsem_spark.steps.gwas.predictor_files import flipped, read_ld, read_snps
 
     snps = read_snps(folder / "snps.txt")
     (folder / "odd.bim").write_text("SNP A1\nrs1 A\nrs2 G\n")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import gsem_spark as gs
 from gsem_spark.cli import gene_verbs, inspect_verbs, mtag_verbs, reconcile_verbs, step_verbs  # noqa: F401 - importing registers their verbs
 from gsem_spark.cli.app import app
-from gsem_spark.steps.simulate import simulate
+from gsem_spark.steps.simulation.simulate import simulate
 
 TRAITS = ("T1", "T2", "T3")
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from gsem_spark.cli import gwas_verbs, inspect_verbs, step_verbs, study_verbs  # noqa: F401 - importing registers their verbs
 from gsem_spark.cli.app import app
-from gsem_spark.steps.simulate import simulate
+from gsem_spark.steps.simulation.simulate import simulate
 
 TRAITS = "T1,T2,T3"
 

@@ -72,7 +72,7 @@ def writable(folder):
 
 
 def main():
-    from gsem_spark.steps import scan
+    from gsem_spark.steps.gwas import scan
 
     original, waves = scan.run_wave, iter(range(1, 10_000))
     folder, mode = os.environ["GSEM_TEST_GATE"], os.environ["GSEM_TEST_GATE_MODE"]

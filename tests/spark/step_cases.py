@@ -20,31 +20,31 @@ from workspace_tools import emptied, scrambled
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import DataError, GsemError, ModelError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.fit import FitConfig, FitStep
-from gsem_spark.steps.genotypes import GenotypesConfig, GenotypesStep
-from gsem_spark.steps.gwas import GwasConfig, GwasStep
-from gsem_spark.steps.ingest import MungeConfig, MungeStep
-from gsem_spark.steps.kinship import KinshipStep
-from gsem_spark.steps.kinship_config import KinshipConfig
-from gsem_spark.steps.ld_panel import LdScoresConfig, LoadLdScores
-from gsem_spark.steps.ldsc import LdscStep
-from gsem_spark.steps.ldsc_inputs import LdscConfig
-from gsem_spark.steps.ldsc_two_step import TwoStepLdscStep
-from gsem_spark.steps.lmm import LmmStep
-from gsem_spark.steps.lmm_bootstrap import BootstrapStep
-from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, MtlmmConfig
-from gsem_spark.steps.mtag import MtagConfig, MtagStep
-from gsem_spark.steps.mtag_fdr import FdrConfig, FdrStep
-from gsem_spark.steps.mtlmm import MtlmmStep
-from gsem_spark.steps.panel import BuildPanel, PanelConfig
-from gsem_spark.steps.reconcile import ReconcileConfig, ReconcileStep
-from gsem_spark.steps.review import ReviewConfig, ReviewStep
+from gsem_spark.steps.genotypes.kinship import KinshipStep
+from gsem_spark.steps.genotypes.kinship_config import KinshipConfig
+from gsem_spark.steps.genotypes.step import GenotypesConfig, GenotypesStep
+from gsem_spark.steps.gwas.common_factor import GwasConfig, GwasStep
+from gsem_spark.steps.gwas.panel import BuildPanel, PanelConfig
+from gsem_spark.steps.gwas.user_gwas import UserGwasConfig, UserGwasStep
+from gsem_spark.steps.gwas.wald import WaldConfig, WaldStep
+from gsem_spark.steps.ldsc.inputs import LdscConfig
+from gsem_spark.steps.ldsc.step import LdscStep
+from gsem_spark.steps.ldsc.two_step import TwoStepLdscStep
+from gsem_spark.steps.lmm.bootstrap import BootstrapStep
+from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, MtlmmConfig
+from gsem_spark.steps.lmm.multitrait import MtlmmStep
+from gsem_spark.steps.lmm.step import LmmStep
+from gsem_spark.steps.models.common_factor import FitConfig, FitStep
+from gsem_spark.steps.models.user_model import UserModelConfig, UserModelStep
+from gsem_spark.steps.mtag.fdr import FdrConfig, FdrStep
+from gsem_spark.steps.mtag.step import MtagConfig, MtagStep
+from gsem_spark.steps.munge.step import MungeConfig, MungeStep
+from gsem_spark.steps.munge.traits import Trait
+from gsem_spark.steps.reconcile.review import ReviewConfig, ReviewStep
+from gsem_spark.steps.reconcile.step import ReconcileConfig, ReconcileStep
+from gsem_spark.steps.references.ld_panel import LdScoresConfig, LoadLdScores
+from gsem_spark.steps.references.variants import LoadVariants, VariantsConfig
 from gsem_spark.steps.step import Step, StepConfig
-from gsem_spark.steps.traits import Trait
-from gsem_spark.steps.user_fit import UserModelConfig, UserModelStep
-from gsem_spark.steps.user_gwas import UserGwasConfig, UserGwasStep
-from gsem_spark.steps.variant_reference import LoadVariants, VariantsConfig
-from gsem_spark.steps.wald import WaldConfig, WaldStep
 
 TRAITS = ("AAA", "BBB", "CCC")
 N_SNPS = 4_400
@@ -412,7 +412,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _munge(i, "empty"),
         permuted=lambda i, ws: _munge(i, "shuffled"),
         other=lambda i: _munge(i, maf_min=0.2),
-        sizes={"gsem_spark.steps.ingest.BYTES_PER_PARTITION": 200_000},
+        sizes={"gsem_spark.steps.munge.step.BYTES_PER_PARTITION": 200_000},
         named_by_bytes={
             "sumstats": ("file_id",),
             "rejects": ("file_id", "row"),
@@ -426,7 +426,7 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_ldsc(i).config, _all_ldsc("odd"), _all_ldsc((10, 1), **_STEPS_OF_LDSC)],
         empty=lambda i, ws: emptied(ws, "sumstats", _ldsc(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _ldsc(i)),
-        sizes={"gsem_spark.steps.ldsc_passes.PAIRS_PER_PASS": 4},
+        sizes={"gsem_spark.steps.ldsc.passes.PAIRS_PER_PASS": 4},
         figures=("traits", "M", "n_blocks"),
     ),
     "ldsc_two_step": StepCase(
@@ -435,7 +435,7 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_two_step(i).config, _all_ldsc("even", **_STEPS_OF_LDSC)],
         empty=lambda i, ws: emptied(ws, "sumstats", _two_step(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "ld_scores", "traits"), _two_step(i)),
-        sizes={"gsem_spark.steps.ldsc_two_step.GROUP_TRAITS": 1},
+        sizes={"gsem_spark.steps.ldsc.two_step.GROUP_TRAITS": 1},
         figures=("traits", "M", "n_blocks"),
     ),
     "common_factor": StepCase(
@@ -478,7 +478,7 @@ CASES: dict[str, StepCase] = {
         ],
         empty=lambda i, ws: emptied(ws, "sumstats", _gwas(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _gwas(i)),
-        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500},
+        sizes={"gsem_spark.steps.gwas.scan.WAVE_SNPS": 1_500},
         figures=(
             "status",
             "lambda_gc",
@@ -501,7 +501,7 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_user_gwas(i, sub="all").config, _all_user_gwas()],
         empty=lambda i, ws: emptied(ws, "sumstats", _user_gwas(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _user_gwas(i, omnibus=True)),
-        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500, "gsem_spark.steps.scan_rows.ROWS_AT_ONCE": 1_000},
+        sizes={"gsem_spark.steps.gwas.scan.WAVE_SNPS": 1_500, "gsem_spark.steps.gwas.rows.ROWS_AT_ONCE": 1_000},
         figures=("status", "paths", "route", "route_reason", "notes", "rows", "traits", "panel_id", "covstruct"),
     ),
     "multivariate_wald": StepCase(
@@ -514,7 +514,7 @@ CASES: dict[str, StepCase] = {
         ],
         empty=lambda i, ws: emptied(ws, "sumstats", _wald(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _wald(i)),
-        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 1_500},
+        sizes={"gsem_spark.steps.gwas.scan.WAVE_SNPS": 1_500},
         figures=("status", "paths", "traits", "tests", "panel_id", "covstruct"),
     ),
     "mtag": StepCase(
@@ -524,7 +524,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _mtag(i, n_max=1.0, n_min=None),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _mtag(i)),
-        sizes={"gsem_spark.steps.mtag_write.WAVE_ROWS": 4_500},
+        sizes={"gsem_spark.steps.mtag.write.WAVE_ROWS": 4_500},
         figures=("snps", "omega_method", "traits", "weights", "filters"),
     ),
     "mtag_fdr": StepCase(
@@ -534,7 +534,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: FdrStep(FdrConfig(mtag_run="mtag-nothing")),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("mtag_models",), FdrStep(FdrConfig(intervals=4))),
-        sizes={"gsem_spark.steps.mtag_fdr.PIECE_POINTS": 50, "gsem_spark.steps.mtag_fdr.PIECES_PER_JOB": 2},
+        sizes={"gsem_spark.steps.mtag.fdr.PIECE_POINTS": 50, "gsem_spark.steps.mtag.fdr.PIECES_PER_JOB": 2},
         figures=("max_fdr", "searched", "feasible"),
     ),
     "reconcile": StepCase(
@@ -562,7 +562,7 @@ CASES: dict[str, StepCase] = {
         empty_error=DataError,
         permuted=None,
         other=lambda i: _genotypes(i, "other"),
-        sizes={"gsem_spark.steps.genotype_blocks.TASK_BYTES": 2_000},
+        sizes={"gsem_spark.steps.genotypes.blocks.TASK_BYTES": 2_000},
         figures=("version", "samples", "variants_in", "kept", "dropped", "blocks"),
     ),
     "lmm": StepCase(
@@ -571,7 +571,7 @@ CASES: dict[str, StepCase] = {
         configs=lambda i: [_lmm(i).config, _all_lmm(i)],
         empty=lambda i, ws: emptied(ws, "genotype_blocks", _lmm(i, chromosomes=None)),
         permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _lmm(i, "shuffled")),
-        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 50},
+        sizes={"gsem_spark.steps.gwas.scan.WAVE_SNPS": 50},
         figures=("status", "tests", "variants", "effects"),
     ),
     "mtlmm": StepCase(
@@ -581,7 +581,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _mtlmm(i, "empty"),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("cohorts", "genotype_blocks"), _mtlmm(i, "shuffled")),
-        sizes={"gsem_spark.steps.scan.WAVE_SNPS": 50},
+        sizes={"gsem_spark.steps.gwas.scan.WAVE_SNPS": 50},
         figures=("status", "tests", "variants", "effects"),
     ),
     "lmm_bootstrap": StepCase(
@@ -591,7 +591,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _bootstrap(i, "empty"),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("cohorts",), _bootstrap(i, "shuffled")),
-        sizes={"gsem_spark.steps.lmm_bootstrap.TASKS_PER_CORE": 1},
+        sizes={"gsem_spark.steps.lmm.bootstrap.TASKS_PER_CORE": 1},
         figures=("trait", "n", "samples", "failed"),
     ),
     "kinship": StepCase(
@@ -603,7 +603,7 @@ CASES: dict[str, StepCase] = {
         permuted=lambda i, ws: scrambled(
             ws, ("cohorts", "genotype_blocks"), KinshipStep(KinshipConfig(kind="standardised", maf=0.03))
         ),
-        sizes={"gsem_spark.steps.kinship_sums.WAVE_BYTES": 30_000},
+        sizes={"gsem_spark.steps.genotypes.kinship_sums.WAVE_BYTES": 30_000},
         figures=("samples", "rank", "variants", "mean_diagonal", "loco"),
     ),
 }

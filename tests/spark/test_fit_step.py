@@ -10,8 +10,8 @@ import pytest
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import sem
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.fit import FitConfig, FitStep, common_factor, read_fit
-from gsem_spark.steps.ldsc import read_covstruct
+from gsem_spark.steps.ldsc.step import read_covstruct
+from gsem_spark.steps.models.common_factor import FitConfig, FitStep, common_factor, read_fit
 
 NAMES = ["a", "b", "c", "d"]
 

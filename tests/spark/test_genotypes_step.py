@@ -13,8 +13,9 @@ import gsem_spark as gs
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import filter_variants, summarise
-from gsem_spark.steps import genotype_blocks, genotype_index
-from gsem_spark.steps.genotype_source import block_source, chromosomes_of, decode
+from gsem_spark.steps.genotypes import blocks as genotype_blocks
+from gsem_spark.steps.genotypes import index as genotype_index
+from gsem_spark.steps.genotypes.source import block_source, chromosomes_of, decode
 
 
 @pytest.fixture(scope="module")

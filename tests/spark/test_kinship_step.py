@@ -14,9 +14,9 @@ from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import kinship, kinship_spectrum, leave_one_out, pedigree_kinship
 from gsem_spark.methods.lmm.kinship import kinship_sums
-from gsem_spark.steps import genotype_index
-from gsem_spark.steps import kinship_sums as kinship_job
-from gsem_spark.steps.kinship_files import spectrum_file
+from gsem_spark.steps.genotypes import index as genotype_index
+from gsem_spark.steps.genotypes import kinship_sums as kinship_job
+from gsem_spark.steps.genotypes.kinship_files import spectrum_file
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from gsem_spark.catalog.schemas import LD_SCORES, SUMSTATS
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.ldsc.arrays import LdscTrait, ldsc_from_arrays
 from gsem_spark.methods.ldsc.two_step_covstruct import two_step_from_arrays
-from gsem_spark.steps.ldsc import LdscConfig, LdscStep, ldsc
-from gsem_spark.steps.ldsc_two_step import trait_groups
+from gsem_spark.steps.ldsc.step import LdscConfig, LdscStep, ldsc
+from gsem_spark.steps.ldsc.two_step import trait_groups
 
 M_PER_CHROMOSOME = 50_000.0
 

@@ -24,8 +24,8 @@ from gsem_spark.methods.lmm import (
     scan_multitrait,
     trait_designs,
 )
-from gsem_spark.steps import genotype_index
-from gsem_spark.steps.kinship_files import load_matrix, load_spectrum
+from gsem_spark.steps.genotypes import index as genotype_index
+from gsem_spark.steps.genotypes.kinship_files import load_matrix, load_spectrum
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_bootstrap_is_that_of_one_process(families, data: MixedData) -> None:
 def test_after_a_death_finished_chromosomes_stay_and_results_enter_sumstats(families, data: MixedData, tmp_path: Path,
                                                                             monkeypatch) -> None:
     ws, phenotypes = copied(families[0], tmp_path / "ws"), families[1]
-    monkeypatch.setattr("gsem_spark.steps.scan.WAVE_SNPS", 40)
+    monkeypatch.setattr("gsem_spark.steps.gwas.scan.WAVE_SNPS", 40)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         Death(patch, ws, 4, "after")
         gs.lmm_scan(ws, phenotypes, "y2", covar="age")

@@ -13,7 +13,7 @@ import gsem_spark as gs
 from gsem_spark.catalog.workspace import StagedWrite
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import mtag as pure
-from gsem_spark.steps import mtag_write
+from gsem_spark.steps.mtag import write as mtag_write
 
 pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
 
@@ -233,7 +233,7 @@ def test_weak_traits_and_repairs_are_said_with_numbers(small):
 
 
 def test_max_fdr_is_that_of_the_array_function(small, monkeypatch):
-    from gsem_spark.steps import mtag_fdr
+    from gsem_spark.steps.mtag import fdr as mtag_fdr
 
     run = gs.mtag(small, TRAITS[:3], sigma=np.eye(3))
     monkeypatch.setattr(mtag_fdr, "PIECE_POINTS", 37)

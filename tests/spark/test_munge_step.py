@@ -11,7 +11,7 @@ import pytest
 
 import gsem_spark as gs
 from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.steps.ingest import MungeConfig, MungeStep
+from gsem_spark.steps.munge.step import MungeConfig, MungeStep
 
 N_SNPS = 240
 ALLELES = [("A", "C"), ("G", "T"), ("A", "G"), ("C", "T")]
@@ -213,7 +213,7 @@ def test_settings_that_make_no_sense(ws, raw, tmp_path) -> None:
 def test_rows_do_not_depend_on_the_order_of_lines_or_partitions(ws, raw, tmp_path, monkeypatch) -> None:
     gs.munge(ws, [gs.Trait("T", _write(raw, tmp_path / "a.tsv"))])
     expected = _rows(ws).drop(columns="file_id")
-    monkeypatch.setattr("gsem_spark.steps.ingest.BYTES_PER_PARTITION", 3_000)
+    monkeypatch.setattr("gsem_spark.steps.munge.step.BYTES_PER_PARTITION", 3_000)
     gs.munge(ws, [gs.Trait("T", _write(raw.sample(frac=1, random_state=3), tmp_path / "b.tsv"))])
     pd.testing.assert_frame_equal(_rows(ws).drop(columns="file_id"), expected)
 

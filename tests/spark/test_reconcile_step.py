@@ -11,8 +11,8 @@ from workspace_tools import commits
 
 import gsem_spark as gs
 from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.steps.export import export_table
-from gsem_spark.steps.review_facts import loci_without_each_trait
+from gsem_spark.steps.export.table import export_table
+from gsem_spark.steps.reconcile.review_facts import loci_without_each_trait
 
 pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
 

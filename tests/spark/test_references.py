@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.steps.references import load_references, panel_version
+from gsem_spark.steps.references.load import load_references, panel_version
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from gsem_spark.methods import pvalues
 from gsem_spark.methods.gwas.loci import find_loci
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.report import thinning
-from gsem_spark.steps.ldsc import covstruct_row
-from gsem_spark.steps.report import report, report_content
-from gsem_spark.steps.report_data import SCAN_COLUMNS, Thinner, thinned_scan
-from gsem_spark.steps.report_files import ReportFolder
+from gsem_spark.steps.ldsc.step import covstruct_row
+from gsem_spark.steps.report.data import SCAN_COLUMNS, Thinner, thinned_scan
+from gsem_spark.steps.report.files import ReportFolder
+from gsem_spark.steps.report.step import report, report_content
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

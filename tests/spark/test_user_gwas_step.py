@@ -11,12 +11,12 @@ from gsem_spark.errors import ConfigError, ConvergenceError, DataError, ModelErr
 from gsem_spark.methods.gwas import fit_snps, wald
 from gsem_spark.methods.gwas.factor_scale import factor_variances
 from gsem_spark.methods.gwas.user_model import UserModelGwas
-from gsem_spark.steps import scan
-from gsem_spark.steps.gwas_run import PER_SNP_STEPS
+from gsem_spark.steps.gwas import scan
+from gsem_spark.steps.gwas.run import PER_SNP_STEPS
+from gsem_spark.steps.gwas.scan import run_together
+from gsem_spark.steps.gwas.slices import SLICE_BP, parse_part, share, slice_of, waves
+from gsem_spark.steps.gwas.user_gwas import model_step
 from gsem_spark.steps.registry import STEPS
-from gsem_spark.steps.scan import run_together
-from gsem_spark.steps.slices import SLICE_BP, parse_part, share, slice_of, waves
-from gsem_spark.steps.user_gwas import model_step
 
 TRAITS = ("AAA", "BBB", "CCC", "DDD")
 N = 900
@@ -256,7 +256,7 @@ def test_a_run_that_died_goes_on_with_the_slices_that_are_missing(fresh, filled,
 
 
 def scan_status(ws):
-    from gsem_spark.steps.scan_status import run_status
+    from gsem_spark.steps.gwas.status import run_status
 
     return run_status(ws, [e for e in ws.runs.all() if e.step == "user_gwas"][-1].run_id)
 
@@ -305,7 +305,7 @@ def test_bad_traits_and_contrasts_are_told(filled, cov, fresh):
     with pytest.raises(ModelError, match="no model is given"):
         gs.user_gwas_models(filled, cov, [])
     with pytest.raises(DataError, match="not in the ledger"):
-        from gsem_spark.steps.scan_status import run_status
+        from gsem_spark.steps.gwas.status import run_status
 
         run_status(fresh, "user_gwas-nothing")
 

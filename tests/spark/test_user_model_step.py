@@ -12,10 +12,10 @@ from test_report_step import RUN, covstruct, fill, scan
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import sem
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.fit import read_fit
-from gsem_spark.steps.ldsc import read_covstruct
-from gsem_spark.steps.report import report, report_content
-from gsem_spark.steps.user_fit import UserModelConfig, UserModelStep, user_model
+from gsem_spark.steps.ldsc.step import read_covstruct
+from gsem_spark.steps.models.common_factor import read_fit
+from gsem_spark.steps.models.user_model import UserModelConfig, UserModelStep, user_model
+from gsem_spark.steps.report.step import report, report_content
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
 TWO_FACTORS = "F1 =~ a + b + c\nF2 =~ d + e + f\nF2 ~ slope*F1\nhalf := slope / 2"

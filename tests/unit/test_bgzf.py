@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from gsem_spark.errors import StorageError
-from gsem_spark.steps.bgzf import BLOCK, BgzfWriter, TabixIndex
-from gsem_spark.steps.text_files import named, text_file
+from gsem_spark.steps.export.bgzf import BLOCK, BgzfWriter, TabixIndex
+from gsem_spark.steps.export.text_files import named, text_file
 
 HEADER = b"SNP\tCHR\tBP\tZ\n"
 

@@ -12,7 +12,7 @@ import pytest
 from gsem_spark.catalog.arrow_contracts import arrow_schema
 from gsem_spark.catalog.schemas import schema_of
 from gsem_spark.methods import pvalues
-from gsem_spark.steps.export_formats import Layout
+from gsem_spark.steps.export.formats import Layout
 
 GOLDEN = Path(__file__).parents[1] / "data" / "gsem_small" / "answers" / "gwas"
 

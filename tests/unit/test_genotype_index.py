@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gsem_spark.errors import DataError
 from gsem_spark.readers import index_table, sample_frame
-from gsem_spark.steps import genotype_index
-from gsem_spark.steps.genotype_index import block_size, cut_blocks, share_out, usable_variants, with_chromosomes
-from gsem_spark.steps.genotype_samples import check_samples, chosen_samples, read_list, sample_names
+from gsem_spark.steps.genotypes import index as genotype_index
+from gsem_spark.steps.genotypes.index import block_size, cut_blocks, share_out, usable_variants, with_chromosomes
+from gsem_spark.steps.genotypes.samples import check_samples, chosen_samples, read_list, sample_names
 
 RULES = {"autosomes": 22, "chromosomes": None, "sex_chromosomes": "drop", "multiallelic": "drop"}
 

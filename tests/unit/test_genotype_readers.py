@@ -12,7 +12,7 @@ from genotype_files import Cohort, write_bed, write_bgen, write_pgen, write_vcf
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.readers import expand_files, open_reader
-from gsem_spark.steps.genotype_index import cut_blocks, with_chromosomes
+from gsem_spark.steps.genotypes.index import cut_blocks, with_chromosomes
 
 
 @pytest.fixture(scope="module")

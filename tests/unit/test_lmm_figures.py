@@ -8,8 +8,8 @@ from gsem_spark.errors import DataError
 from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.genotype_effect import GenotypeEffect, genotype_effect
 from gsem_spark.report.h2_profile import Profile, h2_profile, interval
-from gsem_spark.steps.lmm_config import LmmConfig
-from gsem_spark.steps.lmm_samples import read_samples, trait_data, traits_of
+from gsem_spark.steps.lmm.config import LmmConfig
+from gsem_spark.steps.lmm.samples import read_samples, trait_data, traits_of
 
 
 def curve(at: float, width: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

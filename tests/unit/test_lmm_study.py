@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gsem_spark.errors import ConfigError
-from gsem_spark.steps.lmm_config import BootstrapConfig, LmmConfig, MtlmmConfig
+from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, MtlmmConfig
 from gsem_spark.study import load_study, plan_study
 
 COHORT = """\

@@ -3,8 +3,8 @@
 import pytest
 
 from gsem_spark.errors import ConfigError
-from gsem_spark.steps.mtag import MtagConfig
-from gsem_spark.steps.mtag_fdr import FdrConfig
+from gsem_spark.steps.mtag.fdr import FdrConfig
+from gsem_spark.steps.mtag.step import MtagConfig
 from gsem_spark.study import load_study
 
 GOOD = """\

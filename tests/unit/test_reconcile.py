@@ -13,7 +13,7 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods import reconcile as rc
 from gsem_spark.methods.reconcile.patterns import BY_CODE, RUN_PATTERN
 from gsem_spark.methods.reconcile.replication import _mean_beyond
-from gsem_spark.steps.reconcile_files import given_panel
+from gsem_spark.steps.reconcile.files import given_panel
 
 TRAITS = ("A", "B", "C")
 HIGH, LOW = 9.0, 1.0

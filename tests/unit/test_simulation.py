@@ -22,8 +22,8 @@ from gsem_spark.methods.simulation.presets import PRESETS
 from gsem_spark.methods.simulation.raw_formats import FORMATS, effect_and_se, format_of
 from gsem_spark.methods.simulation.raw_text import p_text, raw_table, significant
 from gsem_spark.methods.simulation.truth import SimulationTruth
-from gsem_spark.steps.simulate import read_ld_scores, read_truth, simulate
-from gsem_spark.steps.simulate_config import SimulateConfig
+from gsem_spark.steps.simulation.config import SimulateConfig
+from gsem_spark.steps.simulation.simulate import read_ld_scores, read_truth, simulate
 
 SMALL = Path(__file__).parents[1] / "data" / "gsem_small"
 TWO = {"S": [[0.2, 0.1], [0.1, 0.3]], "n": [1e5, 2e5], "n_snps": 400}

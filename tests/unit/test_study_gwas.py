@@ -3,8 +3,8 @@
 import pytest
 from test_study_models import HEAD, folder, load, refused  # noqa: F401 - folder is a fixture
 
-from gsem_spark.steps.gwas import GwasConfig
-from gsem_spark.steps.user_gwas import UserGwasConfig
+from gsem_spark.steps.gwas.common_factor import GwasConfig
+from gsem_spark.steps.gwas.user_gwas import UserGwasConfig
 from gsem_spark.study import plan_study
 
 MODELS = HEAD + """\

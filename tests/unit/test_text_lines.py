@@ -8,7 +8,7 @@ import io
 import pytest
 import zstandard
 
-from gsem_spark.steps import text_lines
+from gsem_spark.steps.munge import text_lines
 
 TEXT = b"".join(b"rs%d\tA\tC\t%.3f\n" % (i, i / 7) for i in range(300))
 

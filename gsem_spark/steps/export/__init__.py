@@ -1,0 +1,1 @@
+"""Tables as text files for other programs."""

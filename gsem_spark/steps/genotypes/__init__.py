@@ -1,0 +1,1 @@
+"""Genotypes in blocks, and kinships."""

@@ -1,0 +1,1 @@
+"""Per-SNP models and tests over the panel."""

@@ -1,0 +1,1 @@
+"""LD score regression."""

@@ -1,0 +1,1 @@
+"""Kinship mixed models."""

@@ -1,0 +1,185 @@
+"""Bootstrap of a mixed model's null fit: replicates spread over executors, each with a stream of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from gsem_spark.catalog.part_files import Part
+from gsem_spark.errors import ConfigError
+from gsem_spark.methods.lmm.bootstrap import Bootstrap, bootstrap_block, bootstrap_of
+from gsem_spark.methods.lmm.manyphenotypes import CHUNK
+from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
+from gsem_spark.methods.lmm.rotation import Spectrum, eigen_rotation
+from gsem_spark.steps.genotypes.step import samples_hash
+from gsem_spark.steps.lmm.config import BootstrapConfig
+from gsem_spark.steps.lmm.models import model_row
+from gsem_spark.steps.lmm.samples import trait_data, traits_of
+from gsem_spark.steps.lmm.scan import ScanInput, input_versions, scan_input
+from gsem_spark.steps.lmm.step import lmm_config
+from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.step import Outcome, Plan, Report, Step
+
+if TYPE_CHECKING:
+    from gsem_spark.catalog.workspace import Workspace
+
+TASKS_PER_CORE: Final = 2
+"""Tasks that a core's share of the replicates is cut into."""
+
+
+class BootstrapStep(Step[BootstrapConfig]):
+    """Draw phenotypes from a fitted mixed model and fit it again to each."""
+
+    name: ClassVar[str] = "lmm_bootstrap"
+    reads: ClassVar[tuple[str, ...]] = ("cohorts", "kinships")
+    writes: ClassVar[tuple[str, ...]] = ("lmm_models", "lmm_bootstraps", "lmm_intervals")
+
+    _given: ScanInput | None = None
+
+    def result_config(self) -> Mapping[str, Any]:
+        """The settings, without the places of files: they count by content."""
+        return self.config.model_dump(mode="json", exclude={"phenotypes", "covariates", "kinship", "cohort"})
+
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Versions of cohort, kinship and files."""
+        self._given = scan_input(ws, self.config)
+        return input_versions(self._given)
+
+    def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
+        """Fit, draw on the executors, make the intervals."""
+        c, given = self.config, self._given
+        assert given is not None
+        trait = self._trait(given)
+        data = trait_data(c, given.table, trait)
+        if data.components:
+            raise ConfigError("the bootstrap over executors is of one kinship and the residual, without random terms",
+                              where="formula", remedy="methods.lmm.bootstrap_components bootstraps models of several components")
+        spectrum = given.background.spectrum(data.places, None)
+        nothing = Spectrum(np.empty(0), np.empty((len(data.y), 0)))
+        fit = fit_lmm(eigen_rotation(spectrum or nothing, data.y, data.X, list(data.names)), reml=c.reml)
+        row = {"run_id": plan.run_id, "trait": trait, "chr": 0, "samples": samples_hash(given.cohort.samples.iloc[data.places]),
+               "kinship_id": given.background.kinship_id, "traits": [trait],
+               **model_row(fit, data.names, None, spectrum is None)}
+        said = {"run_id": plan.run_id}
+        ws.put("lmm_models", [row], {"run_id": plan.run_id, "chr": 0}, metadata=said)
+        with progress.stage(f"bootstrap of {trait}", total=c.n, unit="replicates") as stage:
+            self._draw(ws, plan, fit)
+            stage.advance(c.n)
+        made = read_bootstrap(ws, plan.run_id, fit)
+        intervals = made.intervals(c.level).merge(made.p_values()[["name", "p"]], on="name")
+        rows = intervals.assign(run_id=plan.run_id, trait=trait, level=c.level)
+        ws.put("lmm_intervals", rows, {"run_id": plan.run_id}, metadata=said)
+        failed = int(np.isnan(made.replicates).any(axis=1).sum())
+        warnings = (f"{failed:,} of {c.n:,} replicates have no optimum",) if failed else ()
+        figures = {"trait": trait, "n": c.n, "samples": len(data.y), "kinship_id": given.background.kinship_id, "failed": failed}
+        return Outcome(c.n, {}, figures, (*given.table.notices, *warnings))
+
+    def _trait(self, given: ScanInput) -> str:
+        traits = traits_of(self.config, given.table)
+        if len(traits) > 1:
+            raise ConfigError(f"a bootstrap is of one trait, these are {len(traits)}: {', '.join(traits[:5])}", where="traits",
+                              remedy="name one")
+        return traits[0]
+
+    def _draw(self, ws: Workspace, plan: Plan, fit: LmmFit) -> None:
+        c = self.config
+        chunks = -(-c.n // CHUNK)
+        tasks = min(chunks, TASKS_PER_CORE * int(ws.spark.sparkContext.defaultParallelism))
+        shared, run_id, n, kind, seed = ws.spark.sparkContext.broadcast(fit), plan.run_id, c.n, c.kind, c.seed
+
+        def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+            for batch in batches:
+                for chunk in batch.column(0).to_pylist():
+                    first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+                    yield Part({"run_id": run_id}, _replicates(shared.value, first, last, kind, seed))
+
+        frame = ws.spark.range(0, chunks, 1, tasks)
+        ws.replace_parts("lmm_bootstraps", frame, parts, {"run_id": run_id}, metadata={"run_id": run_id})
+        shared.unpersist()
+
+
+def _replicates(fit: LmmFit, start: int, stop: int, kind: Any, seed: int) -> pa.Table:
+    estimates, ses = bootstrap_block(fit, start, stop, kind, seed)
+    names = list(bootstrap_of(fit, estimates, ses).names)
+    numbers = pa.list_(pa.float64())
+    return pa.table({"replicate": pa.array(range(start, stop), pa.int64()),
+                     "names": pa.array([names] * len(estimates), pa.list_(pa.string())),
+                     "estimates": pa.array(estimates.tolist(), numbers), "ses": pa.array(ses.tolist(), numbers)})
+
+
+def read_bootstrap(ws: Workspace, run_id: str, fit: LmmFit) -> Bootstrap:
+    """The replicates of a run, in the order of their numbers."""
+    rows = sorted(ws.records("lmm_bootstraps", {"run_id": run_id}), key=lambda r: int(r["replicate"]))
+    estimates, ses = (np.array([[np.nan if v is None else v for v in r[name]] for r in rows], dtype=np.float64)
+                      for name in ("estimates", "ses"))
+    return bootstrap_of(fit, estimates, ses)
+
+
+@dataclass(frozen=True)
+class BootstrapRun:
+    """A finished bootstrap."""
+
+    workspace: Workspace
+    report: Report
+
+    @property
+    def run_id(self) -> str:
+        """Key of the run in every table."""
+        return self.report.run_id
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Trait, replicates, samples."""
+        return self.report.summary
+
+    def intervals(self) -> pd.DataFrame:
+        """Confidence intervals, rows by parameter and kind."""
+        rows: pd.DataFrame = self.workspace.rows("lmm_intervals", {"run_id": self.run_id}).to_pandas()
+        order = {name: i for i, name in enumerate(self.replicates().columns)}
+        return rows.sort_values("name", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+
+    def replicates(self) -> pd.DataFrame:
+        """A row a replicate, a column a parameter."""
+        rows = sorted(self.workspace.records("lmm_bootstraps", {"run_id": self.run_id}), key=lambda r: int(r["replicate"]))
+        return pd.DataFrame([r["estimates"] for r in rows], columns=rows[0]["names"])
+
+
+def lmm_bootstrap(
+    ws: Workspace, phenotypes: str | Path, trait: str | None = None, n: int = 1000, kind: str = "parametric", seed: int = 1, *,
+    formula: str | None = None, progress: Progress | None = None, **settings: Any,
+) -> BootstrapRun:
+    """Bootstrap a trait's mixed model: its fixed effects, heritability and variances, without a variant.
+
+    Parameters
+    ----------
+    ws, phenotypes, formula
+        As for :func:`gsem_spark.lmm_scan`.
+    trait
+        Phenotype column.
+    n, kind, seed
+        Replicates; ``parametric`` or ``residual``; seed. Replicate i is drawn by a stream of its own, made of the seed and i: the
+        numbers are the same on any number of executors.
+    progress
+        Where to show progress; silent by default.
+    **settings
+        Further settings of :class:`~gsem_spark.steps.lmm.config.BootstrapConfig`: ``covariates covar gaussianize cohort kinship
+        na level reml``.
+
+    Returns
+    -------
+    BootstrapRun
+        ``.intervals()`` (wald, basic, normal, percentile, studentized), ``.replicates()``.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As for :func:`gsem_spark.lmm_scan`; residuals of a low-rank kinship are asked for.
+    """
+    config = lmm_config(phenotypes, trait, BootstrapConfig, formula=formula, n=n, kind=kind, seed=seed, **settings)
+    return BootstrapRun(ws, BootstrapStep(config).run(ws, progress))

@@ -1,0 +1,1 @@
+"""Models of a covariance structure without SNPs."""

@@ -1,0 +1,1 @@
+"""MTAG and the bound of its false discoveries."""

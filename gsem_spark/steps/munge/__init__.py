@@ -1,0 +1,1 @@
+"""Raw GWAS files into harmonised summary statistics."""

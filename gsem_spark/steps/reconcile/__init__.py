@@ -1,0 +1,1 @@
+"""Factor GWAS and MTAG side by side; the reviewer's checklist."""

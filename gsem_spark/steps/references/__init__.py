@@ -1,0 +1,1 @@
+"""References: variants and LD scores."""
