@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsem_spark.errors import DataError
@@ -54,6 +54,7 @@ def test_a_block_has_a_thousand_variants_or_twenty_million_genotypes() -> None:
     assert [block_size(n) for n in (1, 20_000, 40_000, 500_000, 10**9)] == [1000, 1000, 500, 40, 1]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     chromosomes=st.lists(st.integers(1, 4), max_size=40), cut=st.integers(0, 40), cores=st.integers(1, 9),
     sequential=st.tuples(st.booleans(), st.booleans()), size=st.integers(1, 7),
