@@ -98,12 +98,14 @@ def lmm(
 
     smaller: Any = inter0 if inter0 in ("main", "none") else tuple(trait_names(inter0))
     run = lmm_scan(
-        open_workspace(workspace), phenotypes, _names(traits), formula=formula, as_trait=as_trait, progress=progress_of(quiet),
+        open_workspace(workspace), phenotypes, _names(traits), formula=formula, progress=progress_of(quiet),
         covar=_names(covar), covariates=covariates, gaussianize=gaussianize, cohort=cohort, kinship=kinship, loco=loco,
         test=_names(test), exact=exact, inter=_names(inter), inter0=smaller, step=step, sets=sets,
         chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
     )  # fmt: skip
     print_lmm(run, figures)
+    if as_trait is not None:
+        print_reports([run.enter_traits(trait_names(as_trait), progress=progress_of(quiet))])
 
 
 @app.command()

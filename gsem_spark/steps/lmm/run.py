@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.lmm.multitrait import genetic_covstruct
 from gsem_spark.steps.hit_rows import above, few_rows
+from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Report
 from gsem_spark.thresholds import GENOME_WIDE_P
 
@@ -70,6 +71,16 @@ class LmmRun:
         """Null models, a row a trait, chromosome left out (0: none) and likelihood."""
         rows: pd.DataFrame = self.workspace.rows("lmm_models", {"run_id": self.run_id}).to_pandas()
         return rows.sort_values(["trait", "chr", "likelihood"], ignore_index=True)
+
+    def enter_traits(self, names: Sequence[str], *, progress: Progress | None = None, **settings: Any) -> Report:
+        """Enter the results in ``sumstats`` and ``traits``, a name a trait in the order of ``traits``.
+
+        Further settings are those of :class:`gsem_spark.Trait`: ``scale="linear_probability"``, ``n`` (effective),
+        ``sample_prevalence`` and ``population_prevalence`` for a case-control trait that was tested as 0 and 1.
+        """
+        from gsem_spark.steps.lmm_trait import enter_traits
+
+        return enter_traits(self, names, progress=progress, **settings)
 
     def manhattan(self, trait: str | None = None, design: str | None = None, test: str | None = None) -> Figure:
         """Manhattan plot; of the first trait, design and test by default."""
