@@ -78,7 +78,7 @@ class LmmRun:
         Further settings are those of :class:`gsem_spark.Trait`: ``scale="linear_probability"``, ``n`` (effective),
         ``sample_prevalence`` and ``population_prevalence`` for a case-control trait that was tested as 0 and 1.
         """
-        from gsem_spark.steps.lmm_trait import enter_traits
+        from gsem_spark.steps.lmm.as_trait import enter_traits
 
         return enter_traits(self, names, progress=progress, **settings)
 
