@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 FIRST_LOCI: Final = 20
 """Loci that are printed: the strongest; all stand in the table."""
-_SUMMARY = (
-    "trait", "n_snps", "n_mean", "mean_chisq", "mtag_mean_chisq", "n_equivalent_mean", "lambda_gc", "mtag_lambda_gc", "hits",
-    "mtag_hits",
-)  # fmt: skip
+_SUMMARY: Final = {
+    "trait": "trait", "n_snps": "SNPs", "n_mean": "N", "n_equivalent_mean": "N equivalent", "mean_chisq": "mean χ²",
+    "mtag_mean_chisq": "mean χ² MTAG", "lambda_gc": "λ", "mtag_lambda_gc": "λ MTAG", "hits": "hits", "mtag_hits": "hits MTAG",
+}  # fmt: skip
+"""Columns of the summary and their heads."""
+SHARE_SHOWN: Final = 1e-6
+"""Shares below are rounding."""
 
 
 def print_mtag(run: MtagRun) -> None:
     """Print what MTAG gained, and who informs whom."""
     summary, weights = run.summary, run.weights
-    out.print(display.frame(f"MTAG, run {run.run_id}", summary[list(_SUMMARY)]))
+    out.print(display.frame(f"MTAG, run {run.run_id}", summary[list(_SUMMARY)].rename(columns=_SUMMARY)))
     table = weights.pivot(index="trait", columns="source", values="share").loc[summary["trait"], summary["trait"]]
     rows = [(trait, *row) for trait, row in zip(table.index, table.to_numpy().tolist(), strict=True)]
     names = [str(c) for c in table.columns]
@@ -36,7 +39,7 @@ def print_fdr(found: FdrRun) -> None:
     """Print each trait's bound, where it is reached, and what is to be done about one that is too high."""
     table = found.table()
     table["reached at"] = [
-        ", ".join(f"{state} {share:.2g}" for state, share in zip(states, shares, strict=True) if share > 0)
+        ", ".join(f"{state} {share:.2g}" for state, share in zip(states, shares, strict=True) if share > SHARE_SHOWN)
         for states, shares in zip(table["states"], table["probabilities"], strict=True)
     ]
     caption = "reached at: shares of SNPs by state, T where a SNP is causal for the trait, in the order of the traits"
