@@ -10,7 +10,6 @@ from pydantic import Field
 from gsem_spark.methods.gwas.commonfactor import LHS_OP_RHS, CommonFactorGwas
 from gsem_spark.methods.gwas.wald import WaldTest
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.gwas.panel import BuildPanel, PanelConfig
 from gsem_spark.steps.gwas.rows import RowMaker
 from gsem_spark.steps.gwas.run import COMMON_FACTOR_PATH, Run
 from gsem_spark.steps.gwas.scan import ScanConfig, ScanStep, check_failed
@@ -44,12 +43,6 @@ class GwasStep(ScanStep[GwasConfig]):
     table: ClassVar[str] = "gwas_results"
     flat: ClassVar[bool] = True
     writes: ClassVar[tuple[str, ...]] = ("gwas_panel", "covstructs", "gwas_results", "loci")
-
-    @property
-    def panel_step(self) -> BuildPanel:
-        """The step that makes the panel this one reads."""
-        c = self.config
-        return BuildPanel(PanelConfig(traits=c.traits, info_min=c.info_min, maf_min=c.maf_min))
 
     def result_config(self) -> Mapping[str, Any]:
         """The settings that decide the result; the omnibus test only where it is asked for."""

@@ -10,7 +10,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from gsem_spark.errors import DataError
-from gsem_spark.steps.found_runs import finished
+from gsem_spark.steps.found_runs import FinishedRun, finished
 from gsem_spark.steps.gwas.status import RunStatus, run_status
 from gsem_spark.steps.step import Report
 
@@ -27,16 +27,8 @@ COMMON_FACTOR_PATH: Final = "F1~SNP"
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(FinishedRun):
     """A per-SNP run: its results stay in the tables, this knows where."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the run in every table."""
-        return self.report.run_id
 
     @property
     def table(self) -> str:

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gsem_spark.methods.gwas.wald import OMNIBUS, WaldTest
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.gwas.panel import BuildPanel, PanelConfig
 from gsem_spark.steps.gwas.rows import RowMaker
 from gsem_spark.steps.gwas.run import Run
 from gsem_spark.steps.gwas.scan import ScanConfig, ScanStep, check_failed
@@ -47,12 +46,6 @@ class WaldStep(ScanStep[WaldConfig]):
     def __init__(self, config: WaldConfig, cov: CovStruct, part: tuple[int, int] | None = None) -> None:
         super().__init__(config, cov if cov.traits == config.traits else cov.subset(config.traits), part)
         self._test = WaldTest.prepare(self.cov, self.config.contrasts or None, config.gc)
-
-    @property
-    def panel_step(self) -> BuildPanel:
-        """The step that makes the panel this one reads."""
-        c = self.config
-        return BuildPanel(PanelConfig(traits=c.traits, info_min=c.info_min, maf_min=c.maf_min))
 
     def prepare(self) -> RowMaker:
         """The hypotheses, checked."""

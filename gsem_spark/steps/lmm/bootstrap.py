@@ -17,6 +17,7 @@ from gsem_spark.methods.lmm.bootstrap import Bootstrap, bootstrap_block, bootstr
 from gsem_spark.methods.lmm.manyphenotypes import CHUNK
 from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
 from gsem_spark.methods.lmm.rotation import Spectrum, eigen_rotation
+from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.genotypes.step import samples_hash
 from gsem_spark.steps.lmm.config import BootstrapConfig
 from gsem_spark.steps.lmm.models import model_row
@@ -24,7 +25,7 @@ from gsem_spark.steps.lmm.samples import trait_data, traits_of
 from gsem_spark.steps.lmm.scan import ScanInput, input_versions, scan_input
 from gsem_spark.steps.lmm.step import lmm_config
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Report, Step
+from gsem_spark.steps.step import Outcome, Plan, Step
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -122,16 +123,8 @@ def read_bootstrap(ws: Workspace, run_id: str, fit: LmmFit) -> Bootstrap:
 
 
 @dataclass(frozen=True)
-class BootstrapRun:
+class BootstrapRun(FinishedRun):
     """A finished bootstrap."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the run in every table."""
-        return self.report.run_id
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.lmm.multitrait import genetic_covstruct
+from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.hit_rows import above, few_rows
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Report
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pyspark.sql import DataFrame
 
-    from gsem_spark.catalog.workspace import Workspace
-
 _HIT_COLUMNS = ("snp", "chr", "bp", "a1", "a2", "trait", "design", "test", "size", "af", "n", "beta", "se", "betas", "ses", "df",
                 "stat", "p", "neglog10p")
 
@@ -33,16 +32,8 @@ TEST_COLUMNS = ("trait", "design", "test", "df", "tests", "lambda_gc", "hits", "
 
 
 @dataclass(frozen=True)
-class LmmRun:
+class LmmRun(FinishedRun):
     """A scan of one or many traits, or of several traits in one model."""
-
-    workspace: Workspace
-    report: Report
-
-    @property
-    def run_id(self) -> str:
-        """Key of the run in every table."""
-        return self.report.run_id
 
     @property
     def summary(self) -> Mapping[str, Any]:
