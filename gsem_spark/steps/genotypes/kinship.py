@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.raw_digests import RawDigests
 from gsem_spark.errors import DataError
 from gsem_spark.methods.lmm.checks import as_kinship
 from gsem_spark.methods.lmm.kinship import normalise_kinship
@@ -34,7 +35,7 @@ from gsem_spark.steps.genotypes.kinship_files import (
 from gsem_spark.steps.genotypes.kinship_sums import chromosome_sums, product_with, segments
 from gsem_spark.steps.genotypes.samples import check_samples
 from gsem_spark.steps.genotypes.source import Cohort, chromosomes_of, cohort_of
-from gsem_spark.steps.genotypes.step import file_hash, samples_hash
+from gsem_spark.steps.genotypes.step import samples_hash
 from gsem_spark.steps.large_results import large_results
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Report, Step, checked_config, content_hash
@@ -61,6 +62,7 @@ class KinshipStep(Step[KinshipConfig]):
     writes: ClassVar[tuple[str, ...]] = ("kinships",)
 
     _cohort: Cohort | None = None
+    _digests: RawDigests
 
     def result_config(self) -> Mapping[str, Any]:
         """The settings, without the places of files: they count by content."""
@@ -74,12 +76,13 @@ class KinshipStep(Step[KinshipConfig]):
         c = self.config
         alone = c.cohort is None and c.kind in ("pedigree", "given") and c.file is not None
         self._cohort = None if alone else cohort_of(ws, c.cohort)
+        self._digests = RawDigests(ws)
         versions = {} if self._cohort is None else {f"cohort/{self._cohort.name}": self._cohort.version}
         for role, path in c.files.items():
             if not Path(path).is_file():
                 raise DataError("the file does not exist", where=path, remedy="correct the path")
             if role != "snps":
-                versions[role] = file_hash(path)
+                versions[role] = self._digests.sha256(path)[:16]
         return versions
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
@@ -103,7 +106,7 @@ class KinshipStep(Step[KinshipConfig]):
         summary = {
             "kinship_id": plan.run_id, "cohort": whole["cohort"], "kind": whole["kind"], "samples": whole["n"],
             "rank": whole["rank"], "variants": whole["n_variants"], "mean_diagonal": whole["mean_diagonal"],
-            "loco": [r["loco_chr"] for r in rows if r["loco_chr"] is not None],
+            "loco": [r["loco_chr"] for r in rows if r["loco_chr"] is not None], **self._digests.summary,
         }
         return Outcome(len(rows), {}, summary, tuple(_notices(whole)))
 

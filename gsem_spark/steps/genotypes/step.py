@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from gsem_spark.catalog.raw_digests import RawDigests
 from gsem_spark.catalog.schemas.inputs import QC_LOG
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.readers import GenotypeReader, expand_files, open_reader
@@ -82,6 +83,8 @@ class GenotypesStep(Step[GenotypesConfig]):
     reads: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ("cohorts", "genotype_blocks", "qc_log")
 
+    _digests: RawDigests
+
     def __init__(self, config: GenotypesConfig) -> None:
         super().__init__(config)
         self._opened: _Input | None = None
@@ -93,7 +96,8 @@ class GenotypesStep(Step[GenotypesConfig]):
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Content of every file, and the samples kept."""
         given = self._input()
-        files = {f"{n}{Path(f).suffix}": file_hash(f) for n, r in enumerate(given.readers) for f in r.files}
+        self._digests = RawDigests(ws)
+        files = {f"{n}{Path(f).suffix}": self._digests.sha256(f)[:16] for n, r in enumerate(given.readers) for f in r.files}
         return {**files, "samples": samples_hash(given.samples)}
 
     def is_present(self, ws: Workspace, run_id: str) -> bool:
@@ -133,6 +137,7 @@ class GenotypesStep(Step[GenotypesConfig]):
         summary = {
             "cohort": c.cohort, "version": version, "samples": len(given.samples), "variants_in": tallies[0].rows_in,
             "kept": kept, "dropped": counts, "kind": given.readers[0].kind, "blocks": sum(int(n["blocks"]) for n in notes),
+            **self._digests.summary,
         }
         state = {k: str(by_chr[k]) for k in sorted(by_chr, key=int)}
         return Outcome(kept, state, summary, (*given.warnings, *_warnings(tallies)))
@@ -268,9 +273,3 @@ def _nothing_left(config: GenotypesConfig, tallies: Sequence[Tally]) -> DataErro
 def _version(plan: Plan) -> str:
     text = json.dumps([plan.config_hash, dict(plan.inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_hash(path: str) -> str:
-    """SHA-256 of a file's bytes, first 16 hex digits."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
