@@ -22,10 +22,10 @@ from gsem_spark.steps.genotypes.step import samples_hash
 from gsem_spark.steps.lmm.config import BootstrapConfig
 from gsem_spark.steps.lmm.models import model_row
 from gsem_spark.steps.lmm.samples import trait_data, traits_of
-from gsem_spark.steps.lmm.scan import ScanInput, input_versions, scan_input
+from gsem_spark.steps.lmm.scan import MixedModelStep, ScanInput
 from gsem_spark.steps.lmm.step import lmm_config
 from gsem_spark.steps.progress import Progress
-from gsem_spark.steps.step import Outcome, Plan, Step
+from gsem_spark.steps.step import Outcome, Plan
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
@@ -34,28 +34,16 @@ TASKS_PER_CORE: Final = 2
 """Tasks that a core's share of the replicates is cut into."""
 
 
-class BootstrapStep(Step[BootstrapConfig]):
+class BootstrapStep(MixedModelStep[BootstrapConfig]):
     """Draw phenotypes from a fitted mixed model and fit it again to each."""
 
     name: ClassVar[str] = "lmm_bootstrap"
     reads: ClassVar[tuple[str, ...]] = ("cohorts", "kinships")
     writes: ClassVar[tuple[str, ...]] = ("lmm_models", "lmm_bootstraps", "lmm_intervals")
 
-    _given: ScanInput | None = None
-
-    def result_config(self) -> Mapping[str, Any]:
-        """The settings, without the places of files: they count by content."""
-        return self.config.model_dump(mode="json", exclude={"phenotypes", "covariates", "kinship", "cohort"})
-
-    def inputs(self, ws: Workspace) -> dict[str, str]:
-        """Versions of cohort, kinship and files."""
-        self._given = scan_input(ws, self.config)
-        return input_versions(self._given)
-
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Fit, draw on the executors, make the intervals."""
-        c, given = self.config, self._given
-        assert given is not None
+        c, given = self.config, self.given
         trait = self._trait(given)
         data = trait_data(c, given.table, trait)
         if data.components:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.store import Scope
     from gsem_spark.catalog.workspace import Workspace
 
+M = TypeVar("M", bound=ModelConfig)
 C = TypeVar("C", bound=ScanConfig)
 WAVE_PLANS: Final = 8
 """Chromosomes with a kinship of their own whose plans are kept at a time: each takes the square of the samples on disk."""
@@ -81,19 +82,28 @@ def scan_input(ws: Workspace, config: ModelConfig) -> ScanInput:
     return ScanInput(cohort, read_samples(config, cohort.samples), background_of(ws, config, cohort))
 
 
-def input_versions(given: ScanInput) -> dict[str, str]:
-    """Versions of everything that decides a model: matched phenotypes, cohort, kinship."""
-    return {"cohort": given.cohort.version, "kinship": given.background.version,
+class MixedModelStep(Step[M]):
+    """A step on a cohort's phenotypes and kinship."""
+
+    given: ScanInput
+    """What is read; known as soon as the step has been planned."""
+
+    def result_config(self) -> Mapping[str, Any]:
+        """The settings, without the places of files: they count by content."""
+        return self.config.model_dump(mode="json", exclude={"phenotypes", "covariates", "kinship", "cohort"})
+
+    def inputs(self, ws: Workspace) -> dict[str, str]:
+        """Versions of everything that decides a model: matched phenotypes, cohort, kinship."""
+        self.given = given = scan_input(ws, self.config)
+        return {"cohort": given.cohort.version, "kinship": given.background.version,
                 "kinship_id": given.background.kinship_id or "none", "phenotypes": given.table.version}
 
 
-class ScanStep(Step[C]):
+class ScanStep(MixedModelStep[C]):
     """A scan of a cohort's variants."""
 
     reads: ClassVar[tuple[str, ...]] = ("cohorts", "genotype_blocks", "kinships")
     writes: ClassVar[tuple[str, ...]] = ("lmm_models", "lmm_results")
-
-    _given: ScanInput | None = None
 
     @abstractmethod
     def models(self, given: ScanInput, chromosome: int | None) -> Iterator[Prepared]:
@@ -103,19 +113,9 @@ class ScanStep(Step[C]):
     def effects(self, given: ScanInput) -> Mapping[str, list[str]]:
         """Names of the effects of each joint design, in the order of ``betas``."""
 
-    def result_config(self) -> Mapping[str, Any]:
-        """The settings, without the places of files: they count by content."""
-        return self.config.model_dump(mode="json", exclude={"phenotypes", "covariates", "kinship", "cohort"})
-
-    def inputs(self, ws: Workspace) -> dict[str, str]:
-        """Versions of cohort, kinship and files."""
-        self._given = scan_input(ws, self.config)
-        return input_versions(self._given)
-
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Fit, test and write the missing chromosomes, wave by wave."""
-        given = self._given
-        assert given is not None
+        given = self.given
         counts = self._counts(ws, given.cohort.name)
         if not counts:
             return Outcome(0, warnings=(f"cohort {given.cohort.name} has no variant on the chromosomes asked for",))
