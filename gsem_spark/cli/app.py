@@ -166,15 +166,8 @@ def _gsem_error_in(error: BaseException) -> GsemError | None:
     return None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leaves the process with the exit status.
-
-    Parameters
-    ----------
-    arguments
-        Arguments in place of ``sys.argv``, for the entry points in ``jobs/``.
-    """
-    # importing registers their verbs
+def register_verbs() -> None:
+    """Make every verb known to the application; importing their modules does it."""
     from gsem_spark.cli import (  # noqa: F401
         gene_verbs,
         genotype_verbs,
@@ -188,4 +181,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study_verbs,
     )
 
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; leaves the process with the exit status.
+
+    Parameters
+    ----------
+    arguments
+        Arguments in place of ``sys.argv``, for the entry points in ``jobs/``.
+    """
+    register_verbs()
     app(args=None if arguments is None else list(arguments), prog_name="gsem-spark")

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from verb_runner import type_in
 
-from gsem_spark.cli import model_verbs  # noqa: F401 - importing registers its verbs
-from gsem_spark.cli.app import app
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import user_model
 
@@ -44,12 +42,6 @@ def files(tmp_path_factory, cov):
         pd.DataFrame(getattr(cov, name), columns=columns).to_csv(bare / f"{name}.csv", index=False)
     (folder / "two.lav").write_text(TWO, encoding="utf-8")
     return folder
-
-
-def type_in(*arguments):
-    """Run a verb and return its exit status with all that it printed."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    return result.exit_code, result.output
 
 
 def fit(files, model, *more, covstruct="cov.json"):

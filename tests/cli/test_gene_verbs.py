@@ -8,21 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from verb_runner import type_in
 
 import gsem_spark as gs
-from gsem_spark.cli import gene_verbs  # noqa: F401 - importing registers its verbs
-from gsem_spark.cli.app import app
 from gsem_spark.errors import DataError
 from gsem_spark.methods.gwas import UserModelGwas
 
 TRAITS = ["A", "B", "C"]
 GENES = 12
-
-
-def type_in(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "140"})
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from verb_runner import type_in
 
 import gsem_spark as gs
-from gsem_spark.cli import gwas_verbs, inspect_verbs, step_verbs  # noqa: F401 - importing registers their verbs
-from gsem_spark.cli.app import app
 from gsem_spark.cli.gwas_verbs import contrast_matrix, parse_contrast
 from gsem_spark.errors import ConfigError, ModelError
 
 TRAITS = ("T1", "T2", "T3")
 MODEL = "F1 =~ T1 + T2 + T3\nF1 ~ SNP\n"
-
-
-def type_in(*arguments):
-    """Run a verb and return its exit status with all that it printed."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

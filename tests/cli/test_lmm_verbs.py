@@ -3,17 +3,9 @@
 import pandas as pd
 import pytest
 from mixed_model_files import HIT, MixedData
-from typer.testing import CliRunner
+from verb_runner import type_in
 
 import gsem_spark as gs
-from gsem_spark.cli import lmm_verbs  # noqa: F401 - importing registers its verbs
-from gsem_spark.cli.app import app
-
-
-def type_in(*arguments):
-    """Run a verb and return its exit status with all that it printed."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
+from verb_runner import type_in
 
 import gsem_spark as gs
-from gsem_spark.cli import gene_verbs, inspect_verbs, mtag_verbs, reconcile_verbs, step_verbs  # noqa: F401 - importing registers their verbs
-from gsem_spark.cli.app import app
 from gsem_spark.steps.simulation.simulate import simulate
 
 TRAITS = ("T1", "T2", "T3")
-
-
-def type_in(*arguments):
-    """Run a verb and return its exit status with all that it printed."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")
