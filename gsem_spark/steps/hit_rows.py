@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,13 @@ def named(snps: Collection[str]) -> Callable[[pa.RecordBatch], pa.Array]:
         return pc.is_in(batch.column("snp"), value_set=wanted)
 
     return keep
+
+
+def rows_with(rows: pa.RecordBatch, words: Mapping[str, str]) -> pa.RecordBatch:
+    """Rows of a batch that have the values given; all where none is."""
+    if not words:
+        return rows
+    return rows.filter(reduce(pc.and_, (pc.equal(rows.column(name), value) for name, value in words.items())))
 
 
 def turned(rows: pd.DataFrame, to: pd.DataFrame) -> Floats:

@@ -90,6 +90,20 @@ def test_a_scan_is_that_of_the_arrays_chromosome_by_chromosome(families, data: M
 
 
 @pytest.mark.slow
+def test_figures_are_drawn_of_every_test(families, tmp_path: Path) -> None:
+    ws, phenotypes = families
+    run = gs.lmm_scan(ws, phenotypes, formula="y ~ sex + age", test=["wald_f", "score"], chromosomes=[2, 5])
+    written = run.write_figures(tmp_path)
+    names = {path.name for path in written}
+    drawn = {f"manhattan_y_effect_{test}" for test in ("wald-f", "score")} | {"qq", "h2_profile"}
+    assert names >= {name + ending for name in drawn for ending in (".png", ".svg")}
+    assert any(name.startswith("effect_y_rs") for name in names)
+    assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in written if path.suffix == ".png")
+    titles = [axis.get_title(loc) for axis in run.qq().axes for loc in ("left", "center", "right")]
+    assert {"y: wald_f", "y: score"} <= {title.splitlines()[0] for title in titles if title}
+
+
+@pytest.mark.slow
 def test_many_traits_in_one_rotation_and_other_kinds_of_tests(families, data: MixedData) -> None:
     ws, phenotypes = families
     keep = complete(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from gsem_spark.methods.gwas.loci import find_loci
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.report import thinning
 from gsem_spark.steps.ldsc.step import covstruct_row
-from gsem_spark.steps.report.data import SCAN_COLUMNS, Thinner, thinned_scan
+from gsem_spark.steps.report.data import SCAN_COLUMNS, Signals, Thinner, thinned_scan, thinned_signals
 from gsem_spark.steps.report.files import ReportFolder
 from gsem_spark.steps.report.step import report, report_content
 
@@ -87,9 +88,9 @@ def fill(ws: Workspace, frame: pd.DataFrame) -> None:
                             {"covstruct": cov.fingerprint()}, when, summary=summary, ended=when, rows=len(frame)))  # fmt: skip
 
 
-def as_source(spark: SparkSession, frame: pd.DataFrame, partitions: int = 1) -> Source:
-    schema = "chr int, bp long, neglog10p double, q_snp_neglog10p double"
-    rows = spark.createDataFrame(pa.Table.from_pandas(frame[list(SCAN_COLUMNS)], preserve_index=False), schema)
+def as_source(spark: SparkSession, frame: pd.DataFrame, partitions: int = 1, words: Sequence[str] = ()) -> Source:
+    schema = ", ".join(["chr int, bp long, neglog10p double, q_snp_neglog10p double", *(f"{word} string" for word in words)])
+    rows = spark.createDataFrame(pa.Table.from_pandas(frame[[*SCAN_COLUMNS, *words]], preserve_index=False), schema)
     return Source(rows.repartition(partitions), iter)
 
 
@@ -102,6 +103,19 @@ def test_executors_thin_as_pandas_does(spark: SparkSession) -> None:
         cells = thinning.ManhattanCells.for_scan(span, int((frame[signal] >= 4).sum()))
         pd.testing.assert_frame_equal(points.manhattan, thinning.thin_for_manhattan(frame, cells, y=signal))
         pd.testing.assert_frame_equal(points.qq, thinning.qq_points(thinning.thin_for_qq(frame[signal])))
+
+
+def test_paths_thinned_together_are_each_thinned_as_if_alone(spark: SparkSession) -> None:
+    frame = scan().assign(lhs=np.resize(["F1", "F1", "b"], 4_000))
+    wanted = [Signals(("neglog10p", "q_snp_neglog10p"), {"lhs": "F1", "op": "~"}), Signals(("neglog10p",), {"lhs": "b"})]
+    found = thinned_signals(as_source(spark, frame, 4, ["lhs", "op"]), wanted)
+    assert [len(points) for points in found] == [2, 1]
+    for signals, points in zip(wanted, found, strict=True):
+        alone = thinned_signals(as_source(spark, frame[frame["lhs"] == signals.words["lhs"]]), [Signals(signals.columns)])
+        for one, other in zip(points, alone[0], strict=True):
+            pd.testing.assert_frame_equal(one.manhattan, other.manhattan)
+            pd.testing.assert_frame_equal(one.qq, other.qq)
+            assert len(one.manhattan)
 
 
 @pytest.mark.parametrize("cells", [thinning.ManhattanCells(), thinning.ManhattanCells.for_scan(2.7e8, 10**6)])

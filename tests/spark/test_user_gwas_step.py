@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -157,6 +159,16 @@ def test_figures_and_loci_by_path(filled, cov):
     }  # fmt: skip
     assert set(loci.loc[loci["path"] == "DDD~SNP", "snp"]) >= {"rs700"}
     assert loci["locus"].is_unique
+
+
+def test_the_report_shows_every_path_with_its_figures(filled, cov, tmp_path):
+    run = gs.user_gwas(filled, cov, MIXED, omnibus=True, maf_min=0.0, name="mixed")
+    tests = gs.multivariate_wald(filled, cov, {"A against B": {"AAA": 1, "BBB": -1}}, maf_min=0.0)
+    page = Path(gs.report(filled, run, scans=[tests], out=tmp_path)).read_text(encoding="utf-8")
+    for words in ("F1~SNP", "DDD~SNP", "omnibus", "A against B", "rs700", "singular"):
+        assert words in page
+    drawn = {path.name for path in tmp_path.rglob("*.png")}
+    assert len([name for name in drawn if "manhattan" in name]) == len(run.figures()) + len(tests.figures())
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF, lambda_gc
 from gsem_spark.methods.gwas.loci import HIT_COLUMNS, find_loci
 from gsem_spark.steps import medians
+from gsem_spark.steps.hit_rows import rows_with
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
@@ -102,16 +103,6 @@ class Measured:
         """What is read of the results."""
         own = {"est", "se", "z"} if self.signal in ("factor", "effect") else set()
         return {*_PLACE, *self.words, *own}.union(*(s.columns for s in self.statistics.values()))
-
-
-def rows_with(rows: pa.RecordBatch, words: Mapping[str, str]) -> pa.RecordBatch:
-    """Rows that have the values given; all where none is."""
-    return rows.filter(with_words(rows, words)) if words else rows
-
-
-def with_words(rows: pa.RecordBatch, words: Mapping[str, str]) -> pa.Array:
-    """Which rows have the values given (at least one)."""
-    return reduce(pc.and_, (pc.equal(rows.column(name), value) for name, value in words.items()))
 
 
 @dataclass

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from gsem_spark.errors import DataError, StorageError
+from gsem_spark.methods.clumping import leads_by_distance
 from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.genotype_effect import GenotypeEffect, genotype_effect
 from gsem_spark.report.h2_profile import Profile, h2_profile
@@ -23,7 +23,7 @@ from gsem_spark.steps.genotypes.source import block_source, cohort_of, decode
 from gsem_spark.steps.lmm.config import LmmConfig
 from gsem_spark.steps.lmm.rows import SCAN_COLUMNS, block_rows
 from gsem_spark.steps.lmm.samples import read_samples, trait_data
-from gsem_spark.steps.report.data import Keep, ScanPoints, thinned_signals
+from gsem_spark.steps.report.data import ScanPoints, Signals, thinned_signals
 
 if TYPE_CHECKING:
     from gsem_spark.steps.lmm.run import LmmRun
@@ -31,27 +31,32 @@ if TYPE_CHECKING:
 LEADS: Final = 40
 """Leads that a Manhattan plot names."""
 LEAD_DISTANCE_BP: Final = 1_000_000
+QQ_PANELS: Final = 6
+_KEY: Final = ("trait", "design", "test")
+"""Columns that tell the tests of a variant apart."""
 
 
 def manhattan_of(run: LmmRun, trait: str, design: str, test: str) -> Figure:
     """Manhattan plot of one trait, design and test, leads named."""
-    points = points_of(run, trait, design, test)
-    hits = run.hits()
+    return _manhattan(points_of(run, [(trait, design, test)])[0], run.hits(), trait, design, test)
+
+
+def _manhattan(points: ScanPoints, hits: pd.DataFrame, trait: str, design: str, test: str) -> Figure:
     mine = hits[(hits["trait"] == trait) & (hits["design"] == design) & (hits["test"] == test)]
     leads = _leads(mine).assign(signal="factor", factor_only=True, q_snp_p=1.0)
     return manhattan(points.manhattan, None, leads, title=_title(trait, design, test), max_labels=LEADS)
 
 
 def qq_of(run: LmmRun, trait: str | None = None) -> Figure:
-    """QQ plots side by side, one a trait, design and test (at most six)."""
-    panels: list[QQPanel] = []
-    for row in run.summary["tests"]:
-        if trait in (None, row["trait"]) and len(panels) < 6:
-            points = points_of(run, row["trait"], row["design"], row["test"]).qq
-            inflation = row["lambda_gc"]
-            panels.append(QQPanel(_title(row["trait"], row["design"], row["test"]), points,
-                                  float("nan") if inflation is None else float(inflation)))
-    return qq(panels)
+    """QQ plots side by side, one a trait, design and test (at most :data:`QQ_PANELS`)."""
+    rows = [row for row in run.summary["tests"] if trait in (None, row["trait"])][:QQ_PANELS]
+    return _qq(rows, points_of(run, [_key(row) for row in rows]))
+
+
+def _qq(rows: Sequence[Mapping[str, Any]], points: Sequence[ScanPoints]) -> Figure:
+    inflations = [float("nan") if row["lambda_gc"] is None else float(row["lambda_gc"]) for row in rows]
+    titles = [_title(*_key(row)) for row in rows]
+    return qq([QQPanel(title, p.qq, inflation) for title, p, inflation in zip(titles, points, inflations, strict=True)])
 
 
 def profile_of(run: LmmRun, trait: str | None = None) -> Figure:
@@ -95,12 +100,14 @@ def write_figures(run: LmmRun, folder: str | Path) -> list[Path]:
         The folder cannot be written.
     """
     figures: dict[str, Figure] = {}
-    for row in run.summary["tests"]:
-        name = "_".join(_plain(str(row[k])) for k in ("trait", "design", "test"))
-        figures[f"manhattan_{name}"] = manhattan_of(run, row["trait"], row["design"], row["test"])
+    rows = run.summary["tests"]
+    hits, points = run.hits(), points_of(run, [_key(row) for row in rows])
+    for row, drawn in zip(rows, points, strict=True):
+        name = "_".join(_plain(word) for word in _key(row))
+        figures[f"manhattan_{name}"] = _manhattan(drawn, hits, *_key(row))
         if row["design"] == "effect" and row["top_snp"] is not None:
             figures[f"effect_{_plain(row['trait'])}_{_plain(row['top_snp'])}"] = effect_of(run, row["top_snp"], row["trait"])
-    figures["qq"] = qq_of(run)
+    figures["qq"] = _qq(rows[:QQ_PANELS], points[:QQ_PANELS])
     if any(len(h) for h in run.models()["profile_hsq"]):
         figures["h2_profile"] = profile_of(run)
     written = []
@@ -116,11 +123,11 @@ def write_figures(run: LmmRun, folder: str | Path) -> list[Path]:
     return written
 
 
-def points_of(run: LmmRun, trait: str, design: str, test: str) -> ScanPoints:
-    """One trait's tests, thinned."""
-    columns = ["chr", "bp", "neglog10p", "trait", "design", "test"]
-    return thinned_signals(run.workspace.source("lmm_results", columns, {"run_id": run.run_id}), ["neglog10p"],
-                           _of(trait, design, test))[0]
+def points_of(run: LmmRun, wanted: Sequence[tuple[str, str, str]]) -> list[ScanPoints]:
+    """Tests thinned, each of one trait, design and test."""
+    rows = run.workspace.source("lmm_results", ["chr", "bp", "neglog10p", *_KEY], {"run_id": run.run_id})
+    signals = [Signals(("neglog10p",), dict(zip(_KEY, key, strict=True))) for key in wanted]
+    return [points for (points,) in thinned_signals(rows, signals)]
 
 
 def adjusted(run: LmmRun, trait: str) -> tuple[np.ndarray, np.ndarray]:
@@ -155,25 +162,17 @@ def _genotypes(run: LmmRun, snp: str, chromosome: int) -> np.ndarray:
     return np.frombuffer(bytes(found[0]["values"]), np.float64)
 
 
-def _of(trait: str, design: str, test: str) -> Keep:
-    def keep(batch: pa.RecordBatch) -> pa.Array:
-        wanted = {"trait": trait, "design": design, "test": test}
-        masks = [pc.equal(batch.column(name), value) for name, value in wanted.items()]
-        return pc.and_(pc.and_(masks[0], masks[1]), masks[2])
-
-    return keep
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    trait, design, test = (str(row[name]) for name in _KEY)
+    return trait, design, test
 
 
 def _leads(hits: pd.DataFrame) -> pd.DataFrame:
     """The strongest hits, none within a megabase of a stronger one."""
-    kept: list[Any] = []
-    for row in hits.sort_values("neglog10p", ascending=False, kind="stable").itertuples():
-        if all(row.chr != other.chr or abs(row.bp - other.bp) > LEAD_DISTANCE_BP for other in kept):
-            kept.append(row)
-        if len(kept) == LEADS:
-            break
-    return pd.DataFrame([{"snp": r.snp, "chr": r.chr, "bp": r.bp, "neglog10p": r.neglog10p} for r in kept],
-                        columns=["snp", "chr", "bp", "neglog10p"])
+    ranked = hits.sort_values("neglog10p", ascending=False, kind="stable", ignore_index=True)
+    lead = leads_by_distance(ranked["chr"], ranked["bp"], ranked.index, LEAD_DISTANCE_BP)
+    leads: pd.DataFrame = ranked.loc[lead == ranked.index, ["snp", "chr", "bp", "neglog10p"]]
+    return leads.head(LEADS).reset_index(drop=True)
 
 
 def _title(trait: str, design: str, test: str) -> str:

@@ -7,8 +7,8 @@ is long) and the lead SNPs.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gsem_spark.report.thinning import ManhattanCells, qq_points, thin_for_manhattan, thin_for_qq
+from gsem_spark.steps.hit_rows import rows_with
 
 if TYPE_CHECKING:
     from gsem_spark.catalog.arrow_access import Source
@@ -26,8 +27,17 @@ FOREST_LOCI: Final = 12
 _LARGEST: Final = 1e6
 """-log10 p that an infinite one is drawn at."""
 _SIGNALS: Final = ("neglog10p", "q_snp_neglog10p")
-Keep = Callable[[pa.RecordBatch], pa.Array]
-"""Which rows of a batch are wanted."""
+@dataclass(frozen=True)
+class Signals:
+    """Columns of -log10 p of the rows that have certain values; of all rows by default."""
+
+    columns: tuple[str, ...]
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def rows_of(self, batch: pa.RecordBatch) -> pd.DataFrame:
+        """Those of a batch's rows, as far as figures need them."""
+        frame: pd.DataFrame = rows_with(batch, self.words).select(["chr", "bp", *self.columns]).to_pandas()
+        return frame
 
 
 @dataclass(frozen=True)
@@ -46,38 +56,41 @@ def thinned_scan(rows: Source) -> tuple[ScanPoints, ScanPoints]:
     rows
         Rows of one run in ``gwas_results``, with the columns :data:`SCAN_COLUMNS`.
     """
-    factor, q = thinned_signals(rows, _SIGNALS)
+    ((factor, q),) = thinned_signals(rows, [Signals(_SIGNALS)])
     return factor, q
 
 
-def thinned_signals(rows: Source, signals: Sequence[str], keep: Keep | None = None) -> list[ScanPoints]:
-    """Thin columns of -log10 p, each to what its figures need.
+def thinned_signals(rows: Source, wanted: Sequence[Signals]) -> list[list[ScanPoints]]:
+    """Thin columns of -log10 p, each to what its figures need; all in the same two passes over the rows.
 
     Parameters
     ----------
     rows
-        Rows with ``chr bp`` and the columns.
-    signals
-        Columns of -log10 p.
-    keep
-        Which rows of a batch count; all by default.
+        Rows with ``chr bp``, the columns, and those that tell rows apart.
+    wanted
+        What is drawn.
+
+    Returns
+    -------
+    list of list of ScanPoints
+        For each of ``wanted``, points of its columns.
     """
-    spans = _spans(rows, signals, keep)
-    span = float(sum(high - low + 1 for low, high, _ in spans.values()))
-    tails = [sum(counts[i] for *_, counts in spans.values()) for i in range(len(signals))]
-    grids = dict(zip(signals, (ManhattanCells.for_scan(span, n) for n in tails), strict=True))
+    grids = [_grids(signals, spans) for signals, spans in zip(wanted, _spans(rows, wanted), strict=True)]
     read = rows.read
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        thinner = Thinner(grids)
+        thinners = [Thinner(g) for g in grids]
         for batch in read(batches):
-            thinner.add(_kept(batch, keep))
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(thinner.parts)], pa.binary())], names=["parts"])
+            for signals, thinner in zip(wanted, thinners, strict=True):
+                thinner.add(signals.rows_of(batch))
+        parts = pickle.dumps([thinner.parts for thinner in thinners])
+        yield pa.RecordBatch.from_arrays([pa.array([parts], pa.binary())], names=["parts"])
 
-    whole = Thinner(grids)
+    whole = [Thinner(g) for g in grids]
     for row in rows.frame.mapInArrow(run, "parts binary").collect():
-        whole.merge(pickle.loads(bytes(row["parts"])))
-    return [whole.points(signal) for signal in signals]
+        for thinner, parts in zip(whole, pickle.loads(bytes(row["parts"])), strict=True):
+            thinner.merge(parts)
+    return [[thinner.points(c) for c in signals.columns] for signals, thinner in zip(wanted, whole, strict=True)]
 
 
 SCAN_COLUMNS: Final = ("chr", "bp", *_SIGNALS)
@@ -123,30 +136,36 @@ class Thinner:
 _MERGE_AT: Final = 20
 
 
-def _kept(batch: pa.RecordBatch, keep: Keep | None) -> pd.DataFrame:
-    frame: pd.DataFrame = (batch if keep is None else batch.filter(keep(batch))).to_pandas()
-    return frame
+Spans = dict[int, tuple[int, int, list[int]]]
+"""First and last position of each chromosome, and how many rows of each column stand in the tail."""
 
 
-def _spans(rows: Source, signals: Sequence[str], keep: Keep | None) -> dict[int, tuple[int, int, list[int]]]:
-    """First and last position of each chromosome, and how many rows of each signal stand in the tail."""
+def _grids(signals: Signals, spans: Spans) -> dict[str, ManhattanCells]:
+    span = float(sum(high - low + 1 for low, high, _ in spans.values()))
+    tails = [sum(counts[i] for *_, counts in spans.values()) for i in range(len(signals.columns))]
+    return dict(zip(signals.columns, (ManhattanCells.for_scan(span, n) for n in tails), strict=True))
+
+
+def _spans(rows: Source, wanted: Sequence[Signals]) -> list[Spans]:
     read = rows.read
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in read(batches):
-            frame = _kept(batch, keep)
-            for chromosome, part in frame.groupby("chr"):
-                tails = [int((part[signal] >= TAIL_FROM).sum()) for signal in signals]
-                if part["bp"].notna().any():
-                    limits = {"chr": [int(str(chromosome))], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
-                    yield pa.RecordBatch.from_pydict({**limits, "tails": [tails]})
+            for number, signals in enumerate(wanted):
+                for chromosome, part in signals.rows_of(batch).groupby("chr"):
+                    tails = [int((part[column] >= TAIL_FROM).sum()) for column in signals.columns]
+                    if part["bp"].notna().any():
+                        limits = {"chr": [int(str(chromosome))], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
+                        yield pa.RecordBatch.from_pydict({"number": [number], **limits, "tails": [tails]})
 
-    spans: dict[int, tuple[int, int, list[int]]] = {}
-    for row in rows.frame.mapInArrow(run, "chr long, low long, high long, tails array<bigint>").collect():
-        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(signals)))
+    found: list[Spans] = [{} for _ in wanted]
+    schema = "number long, chr long, low long, high long, tails array<bigint>"
+    for row in rows.frame.mapInArrow(run, schema).collect():
+        spans = found[row["number"]]
+        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(row["tails"])))
         added = [a + b for a, b in zip(tails, row["tails"], strict=True)]
         spans[row["chr"]] = (min(low, row["low"]), max(high, row["high"]), added)
-    return spans
+    return found
 
 
 def lead_effects(ws: Workspace, loci: pd.DataFrame, traits: Sequence[str]) -> pd.DataFrame:
