@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from gsem_spark.errors import DataError
-from gsem_spark.methods.lmm.checks import as_columns, as_design, as_kinship, as_spectrum, as_vector
+from gsem_spark.methods.lmm.checks import as_design, as_kinship, as_spectrum, as_vector
 
 Floats = NDArray[np.float64]
 
@@ -187,11 +187,3 @@ def rotation_basis(spectrum: Spectrum, columns: Floats) -> tuple[Floats, Floats]
 def log_det_cross(X: Floats) -> float:
     """Log determinant of XᵀX for a matrix of full column rank."""
     return 2.0 * float(np.log(np.abs(np.diag(linalg.qr(X, mode="r")[0]))).sum())
-
-
-def rotate_phenotypes(
-    spectrum: Spectrum, Y: ArrayLike, X: ArrayLike | None = None, names: list[str] | None = None,
-) -> list[Rotated]:
-    """Rotate P phenotypes (n, P) that share covariates by one decomposition."""
-    values = as_columns(Y, names=names)
-    return [eigen_rotation(spectrum, values[:, j], X) for j in range(values.shape[1])]

@@ -254,10 +254,6 @@ class Model:
         """(q, k, k) derivatives of the implied covariance matrix by each free parameter."""
         return self.ram.matrix_derivatives(self.state(theta), self.k)
 
-    def covariance_derivatives(self, theta: ArrayLike) -> Floats:
-        """(q, m, m) derivatives of :meth:`covariance`, all variables, by each free parameter."""
-        return self.ram.matrix_derivatives(self.state(theta), len(self.variables))
-
     def variance_derivatives(self, theta: ArrayLike) -> Floats:
         """(m, q) derivatives of the diagonal of :meth:`covariance` by each free parameter."""
         return self.ram.variance_derivatives(self.state(theta))

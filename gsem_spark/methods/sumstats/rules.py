@@ -103,11 +103,3 @@ COMPAT_RULES: Final = _ordered(
 def rules_for(compat: str | None) -> tuple[Rule, ...]:
     """Return the ordered rules of a mode: ``None`` (default rules) or ``"genomicsem"``."""
     return RULES if compat is None else COMPAT_RULES
-
-
-def code_of(rules: tuple[Rule, ...], name: str) -> int:
-    """Code of a rule by name; a KeyError for a name that is none."""
-    for rule in rules:
-        if rule.name == name:
-            return rule.code
-    raise KeyError(name)

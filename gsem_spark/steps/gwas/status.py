@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -117,12 +116,3 @@ def _waves(entries: list[RunEntry]) -> tuple[dict[int, dict[str, Any]], float | 
         for number, record in wave["slices"].items():
             told[int(number)] = {"rate": of_wave / max(float(wave["seconds"]), 1e-9), **record}
     return told, snps / seconds if seconds and snps else None
-
-
-def as_json(status: RunStatus) -> str:
-    """The same for programs: one JSON object."""
-    slices = status.slices.astype(object).where(status.slices.notna(), None).to_dict("records")
-    return json.dumps({
-        "run_id": status.run_id, "step": status.step, "state": status.state, "snps": status.total_snps, "done": status.done_snps,
-        "rate": status.rate, "seconds_left": status.seconds_left, "reasons": status.reasons, "slices": slices,
-    })  # fmt: skip

@@ -5,7 +5,6 @@ Only genome-wide significant rows reach the driver.
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from gsem_spark.methods.gwas.effective_n import EFFECTIVE_N_MAF, lambda_gc
 from gsem_spark.methods.gwas.loci import HIT_COLUMNS, find_loci
 from gsem_spark.steps import medians
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.hit_rows import rows_with
 from gsem_spark.thresholds import GENOME_WIDE_P
 
@@ -226,22 +226,20 @@ def _loci_of(m: Measured, hits: pd.DataFrame) -> pd.DataFrame:
 
 def _sums(rows: Source, measured: Sequence[Measured], one_row: Mapping[str, str]) -> tuple[Counter[str], list[Sums]]:
     """One pass over the results; each task sends its sums and its hits."""
-    read = rows.read
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Counter[str], list[Sums]]]:
         status: Counter[str] = Counter()
         sums = [Sums(m) for m in measured]
-        for batch in read(batches):
+        for batch in batches:
             for one in sums:
                 one.add(one.measured.rows_of(batch))
             for entry in rows_with(batch, one_row).column("status").value_counts().to_pylist():
                 status[entry["values"]] += entry["counts"]
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps((status, sums))], pa.binary())], names=["sums"])
+        yield status, sums
 
     status: Counter[str] = Counter()
     total = [Sums(m) for m in measured]
-    for row in rows.frame.mapInArrow(run, "sums binary").collect():
-        more, sums = pickle.loads(bytes(row["sums"]))
+    for more, sums in gathered(rows, add_up):
         status.update(more)
         for one, other in zip(total, sums, strict=True):
             one.merge(other)

@@ -6,7 +6,6 @@ trait's rows are sent to as many tasks as there are groups, and no task holds mo
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -22,6 +21,7 @@ from gsem_spark.methods.ldsc.jackknife import effective_blocks
 from gsem_spark.methods.ldsc.two_step import Correlation, Regression
 from gsem_spark.methods.ldsc.two_step_covstruct import TwoStepRules, pair_regression, two_step_structure
 from gsem_spark.steps import exchange
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.ldsc.inputs import LdscConfig, TraitSource, hm3_listed
 from gsem_spark.steps.ldsc.passes import joined_rows, none_missing, with_scores
 from gsem_spark.steps.ldsc.step import LdscStep, covstruct_row
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
 
 Pair = tuple[int, int]
+_Found = Regression | Correlation | DataError
 GROUP_TRAITS: Final = 6
 """Most traits of a group: a task then holds at most twelve traits, some 600 MB at a million SNPs each."""
 
@@ -99,25 +100,23 @@ def regressions(
                     packed = [pa.array([task], pa.int32()), pa.array(["rows"]), pa.array([exchange.pack(mine)], pa.binary())]
                     yield pa.RecordBatch.from_arrays(packed, names=["bucket", "kind", "packed"])
 
-    def receive(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def receive(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[dict[int, int], dict[Pair, _Found]]]:
         for task, kinds in exchange.received(batches):
             a, b = tasks[task]
             traits, l2, wld = _panel_traits(kinds["rows"], names)
             counts = {t: traits[t].ord.size for t in traits}
-            found: dict[Pair, Regression | Correlation | DataError] = {}
+            found: dict[Pair, _Found] = {}
             for pair in ((i, j) for i in groups[a] for j in groups[b] if i <= j and i in traits and j in traits):
                 try:
                     found[pair] = pair_regression(traits[pair[0]], traits[pair[1]], l2, wld, M, rules)
                 except DataError as error:
                     found[pair] = error
-            yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps((counts, found))], pa.binary())], names=["found"])
+            yield counts, found
 
     rows = joined_rows(ws, config, sources).mapInArrow(send, exchange.PACKED_SCHEMA)
-    done = rows.repartition(len(tasks), "bucket").mapInArrow(receive, "found binary").collect()
     counts: dict[int, int] = {}
-    found: dict[Pair, Regression | Correlation | DataError] = {}
-    for row in done:
-        counted, made = pickle.loads(bytes(row["found"]))
+    found: dict[Pair, _Found] = {}
+    for counted, made in gathered(rows.repartition(len(tasks), "bucket"), receive):
         counts |= counted
         found |= made
     if not counts:
@@ -126,7 +125,7 @@ def regressions(
     return {pair: _made(found[pair], [names[t] for t in pair]) for pair in sorted(found)}
 
 
-def _made(found: Regression | Correlation | DataError, names: Sequence[str]) -> Regression | Correlation:
+def _made(found: _Found, names: Sequence[str]) -> Regression | Correlation:
     if isinstance(found, DataError):
         place = f"trait {names[0]}" if names[0] == names[1] else f"traits {names[0]} and {names[1]}"
         raise DataError(found.what, where=place, remedy=found.remedy)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.medians import N_BINS, bin_of, inside, median_of, middle_bins
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
-    from gsem_spark.catalog.arrow_access import Source
     from gsem_spark.catalog.workspace import Workspace
 
 Key = tuple[str, str, str]
@@ -72,13 +72,13 @@ def summarise(ws: Workspace, run_id: str) -> tuple[dict[str, Any], list[str]]:
     """Figures of a run, and what a reader must know."""
     rows = ws.source("lmm_results", list(_COLUMNS), {"run_id": run_id})
     tallies: dict[Key, Tally] = {}
-    for part in _collect(rows, _tally):
+    for part in gathered(rows, _tally):
         for key, tally in part.items():
             tallies.setdefault(key, Tally()).merge(tally)
     bins = {key: middle_bins(t.counts) for key, t in tallies.items()}
     values: dict[Key, list[float]] = {key: [] for key in tallies}
-    for part in _collect(rows, lambda frames: _middle_values(frames, bins)):
-        for key, found in part.items():
+    for middle in gathered(rows, partial(_middle_values, bins=bins)):
+        for key, found in middle.items():
             values[key] += found
     tests = [_figures(key, tallies[key], median_of(tallies[key].counts, bins[key], sorted(values[key])))
              for key in sorted(tallies)]
@@ -104,30 +104,18 @@ def _figures(key: Key, tally: Tally, median: float | None) -> dict[str, Any]:
             "top_neglog10p": tally.best[0] if tally.best[3] else None}
 
 
-def _tally(frames: Iterable[pd.DataFrame]) -> dict[Key, Tally]:
+def _tally(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[Key, Tally]]:
     out: dict[Key, Tally] = {}
-    for frame in frames:
+    for frame in (batch.to_pandas() for batch in batches):
         for key, rows in frame.groupby(["trait", "design", "test"], sort=False):
             out.setdefault(tuple(map(str, key)), Tally()).add(rows)  # type: ignore[arg-type]
-    return out
+    yield out
 
 
-def _middle_values(frames: Iterable[pd.DataFrame], bins: Mapping[Key, list[int]]) -> dict[Key, list[float]]:
+def _middle_values(batches: Iterable[pa.RecordBatch], bins: Mapping[Key, list[int]]) -> Iterator[dict[Key, list[float]]]:
     out: dict[Key, list[float]] = {}
-    for frame in frames:
+    for frame in (batch.to_pandas() for batch in batches):
         for key, rows in frame.groupby(["trait", "design", "test"], sort=False):
             name: Any = tuple(map(str, key))
             out.setdefault(name, []).extend(inside(rows["neglog10p"].to_numpy(np.float64), bins[name]).tolist())
-    return out
-
-
-def _collect(rows: Source, function: Any) -> Iterator[Any]:
-    """What a function makes of each task's frames, small."""
-    read = rows.read
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        made = function(batch.to_pandas() for batch in read(batches))
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(made)], pa.binary())], names=["packed"])
-
-    for row in rows.frame.mapInArrow(run, "packed binary").collect():
-        yield pickle.loads(bytes(row["packed"]))
+    yield out

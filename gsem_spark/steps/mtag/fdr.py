@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -21,6 +20,7 @@ from gsem_spark.methods.mtag.maxfdr import GridBest, MaxFdr, conclude, merge_bes
 from gsem_spark.methods.mtag.spike_slab import spike_slab
 from gsem_spark.steps import exchange
 from gsem_spark.steps.found_runs import FinishedRun, finished, run_id_of
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.mtag.model import ModelFacts, read_model
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config
@@ -128,20 +128,18 @@ def _search(ws: Workspace, problem: FdrProblem, lattice: Lattice, share: Floats 
     context = ws.spark.sparkContext
     shared, size, piece = context.broadcast((problem, lattice, share)), lattice.size, PIECE_POINTS
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def best_of_pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[GridBest]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 the_problem, the_lattice, near = shared.value
-                best = search(the_problem, the_lattice, number * piece, min((number + 1) * piece, size), near)
-                yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(best)], pa.binary())], names=["best"])
+                yield search(the_problem, the_lattice, number * piece, min((number + 1) * piece, size), near)
 
     pieces, best = -(-size // piece), None
     with progress.stage("maxFDR", total=size, unit="grid points") as stage:
         for start in range(0, pieces, PIECES_PER_JOB):
             stop = min(start + PIECES_PER_JOB, pieces)
             tasks = min(stop - start, 8 * int(context.defaultParallelism))
-            rows = ws.spark.range(start, stop, 1, tasks).mapInArrow(run, "best binary").collect()
-            found = [pickle.loads(bytes(row["best"])) for row in rows]
+            found = gathered(ws.spark.range(start, stop, 1, tasks), best_of_pieces)
             best = merge_best([*([best] if best is not None else []), *found])
             stage.advance(min(stop * piece, size) - start * piece)
     if best is None:

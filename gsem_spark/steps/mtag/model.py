@@ -20,6 +20,7 @@ from gsem_spark.methods.mtag.estimate import MtagModel, checked_sigma, fixed_ome
 from gsem_spark.methods.mtag.numerical import Grouped, group_by_n, numerical_omega, searched_omega
 from gsem_spark.methods.mtag.omega import OmegaEstimate, OmegaSums, estimate_omega, merge_omega_sums, omega_sums
 from gsem_spark.steps import exchange
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.ldsc.inputs import panel_source
 from gsem_spark.steps.ldsc.panel_arrays import panel_config, with_ld_scores
 from gsem_spark.steps.mtag.rows import Alleles, check_alleles, matrix
@@ -69,20 +70,18 @@ class ModelFacts:
 def part_sums(wide: DataFrame, *, grouped: bool) -> list[PartSums]:
     """One pass over all stretches: sums for Omega, of N and of chi-squares; ``grouped`` for the numerical search."""
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def sums_of(batches: Iterable[pa.RecordBatch]) -> Iterator[PartSums]:
         for batch in batches:
             for row in batch.select(["chr", "part", "said", "packed"]).to_pylist():
                 rows = exchange.unpack(row["packed"])
                 z, n = matrix(rows, "z"), matrix(rows, "n")
                 sums = omega_sums(z, n, row["part"])
                 both = group_by_n(z, n) if grouped and len(z) else None
-                found = PartSums(
+                yield PartSums(
                     row["part"], row["chr"], len(z), pickle.loads(row["said"]), sums, n.sum(axis=0), (z * z).sum(axis=0), both
                 )
-                yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(found)], pa.binary())], names=["sums"])
 
-    found = [pickle.loads(bytes(row["sums"])) for row in wide.mapInArrow(run, "sums binary").collect()]
-    return sorted(found, key=lambda s: s.part)
+    return sorted(gathered(wide, sums_of), key=lambda s: s.part)
 
 
 def counts_of(parts: Sequence[PartSums]) -> dict[int, int]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gsem_spark.errors import DataError
 from gsem_spark.methods.mtag.filters import MISMATCH_SHARE_MAX, TraitFilter, align, filter_trait
 from gsem_spark.steps import exchange
+from gsem_spark.steps.gather import gathered
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -171,20 +172,16 @@ def choose_rows(ws: Workspace, traits: Sequence[str], rules: RowRules, sizes: Tr
 
 
 def _tallies(ws: Workspace, traits: Sequence[str], rules: RowRules) -> dict[str, TraitTally]:
-    rows = ws.source("sumstats", list(_COLUMNS), {"trait": list(traits)})
-    read = rows.read
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def tallied(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, TraitTally]]:
         found: dict[str, TraitTally] = {}
-        for batch in read(batches):
+        for batch in batches:
             for trait, part in _by_trait(batch):
                 found.setdefault(trait, TraitTally()).add(part, rules)
-        packed = pickle.dumps({trait: tally.condense() for trait, tally in found.items()})
-        yield pa.RecordBatch.from_arrays([pa.array([packed], pa.binary())], names=["tallies"])
+        yield {trait: tally.condense() for trait, tally in found.items()}
 
     total: dict[str, TraitTally] = {}
-    for row in rows.frame.mapInArrow(run, "tallies binary").collect():
-        for trait, tally in pickle.loads(bytes(row["tallies"])).items():
+    for of_task in gathered(ws.source("sumstats", list(_COLUMNS), {"trait": list(traits)}), tallied):
+        for trait, tally in of_task.items():
             total.setdefault(trait, TraitTally()).merge(tally)
     return total
 

@@ -22,6 +22,7 @@ from gsem_spark.methods.gwas.effective_n import lambda_gc
 from gsem_spark.methods.mtag.estimate import MtagColumns, MtagModel, unstandardise
 from gsem_spark.methods.mtag.summary import ScanSums, merge_scan_sums, scan_sums, summary_table, weights_table
 from gsem_spark.steps import exchange, medians
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.mtag.model import ModelFacts
 from gsem_spark.steps.mtag.rows import matrix
 from gsem_spark.steps.progress import Progress
@@ -91,14 +92,13 @@ def write_results(
         if mine.sums:
             yield mine.pack()
 
-    def scanned(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        notes = [note for note in made(batches) if isinstance(note, bytes)]
-        yield pa.RecordBatch.from_arrays([pa.array(notes, pa.binary())], names=["note"])
+    def scanned(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+        return (note for note in made(batches) if isinstance(note, bytes))
 
     with progress.stage("MTAG", total=sum(counts.values()), unit="SNPs") as stage:
         if done:
-            for row in wide.where(F.col("chr").isin(sorted(done))).mapInArrow(scanned, "note binary").collect():
-                scan.merge(bytes(row["note"]))
+            for note in gathered(wide.where(F.col("chr").isin(sorted(done))), scanned):
+                scan.merge(note)
             stage.advance(sum(n for chromosome, n in counts.items() if chromosome in done))
         missing = {chromosome: n for chromosome, n in counts.items() if chromosome not in done}
         for wave in _waves(missing, WAVE_ROWS // len(result_names(model))):
@@ -179,14 +179,13 @@ def summarised(wide: DataFrame, facts: ModelFacts, scan: Scan) -> dict[str, Any]
 def _middle_values(wide: DataFrame, model: MtagModel, wanted: Sequence[Sequence[int]]) -> list[Floats]:
     """Chi-squares that lie in the middle bins: first of the inputs, trait by trait, then of MTAG."""
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def middle(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Floats]]:
         for _, _, rows in _unpacked(batches):
             z = matrix(rows, "z")
             columns = np.hstack([z, model.z_scores(z, matrix(rows, "n"))]).T
-            found = [medians.inside(c * c, bins) for c, bins in zip(columns, wanted, strict=True)]
-            yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(found)], pa.binary())], names=["found"])
+            yield [medians.inside(c * c, bins) for c, bins in zip(columns, wanted, strict=True)]
 
-    found = [pickle.loads(bytes(row["found"])) for row in wide.mapInArrow(run, "found binary").collect()]
+    found = gathered(wide, middle)
     return [np.concatenate([f[i] for f in found]) if found else np.zeros(0) for i in range(len(wanted))]
 
 

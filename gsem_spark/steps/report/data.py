@@ -6,7 +6,6 @@ is long) and the lead SNPs.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gsem_spark.report.thinning import ManhattanCells, qq_points, thin_for_manhattan, thin_for_qq
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.hit_rows import rows_with
 
 if TYPE_CHECKING:
@@ -76,20 +76,18 @@ def thinned_signals(rows: Source, wanted: Sequence[Signals]) -> list[list[ScanPo
         For each of ``wanted``, points of its columns.
     """
     grids = [_grids(signals, spans) for signals, spans in zip(wanted, _spans(rows, wanted), strict=True)]
-    read = rows.read
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def thin(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Thinner]]:
         thinners = [Thinner(g) for g in grids]
-        for batch in read(batches):
+        for batch in batches:
             for signals, thinner in zip(wanted, thinners, strict=True):
                 thinner.add(signals.rows_of(batch))
-        parts = pickle.dumps([thinner.parts for thinner in thinners])
-        yield pa.RecordBatch.from_arrays([pa.array([parts], pa.binary())], names=["parts"])
+        yield thinners
 
     whole = [Thinner(g) for g in grids]
-    for row in rows.frame.mapInArrow(run, "parts binary").collect():
-        for thinner, parts in zip(whole, pickle.loads(bytes(row["parts"])), strict=True):
-            thinner.merge(parts)
+    for of_task in gathered(rows, thin):
+        for thinner, other in zip(whole, of_task, strict=True):
+            thinner.merge(other.parts)
     return [[thinner.points(c) for c in signals.columns] for signals, thinner in zip(wanted, whole, strict=True)]
 
 
@@ -147,24 +145,18 @@ def _grids(signals: Signals, spans: Spans) -> dict[str, ManhattanCells]:
 
 
 def _spans(rows: Source, wanted: Sequence[Signals]) -> list[Spans]:
-    read = rows.read
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in read(batches):
+    def measure(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, int, int, list[int]]]:
+        for batch in batches:
             for number, signals in enumerate(wanted):
                 for chromosome, part in signals.rows_of(batch).groupby("chr"):
-                    tails = [int((part[column] >= TAIL_FROM).sum()) for column in signals.columns]
                     if part["bp"].notna().any():
-                        limits = {"chr": [int(str(chromosome))], "low": [int(part["bp"].min())], "high": [int(part["bp"].max())]}
-                        yield pa.RecordBatch.from_pydict({"number": [number], **limits, "tails": [tails]})
+                        tails = [int((part[column] >= TAIL_FROM).sum()) for column in signals.columns]
+                        yield number, int(str(chromosome)), int(part["bp"].min()), int(part["bp"].max()), tails
 
     found: list[Spans] = [{} for _ in wanted]
-    schema = "number long, chr long, low long, high long, tails array<bigint>"
-    for row in rows.frame.mapInArrow(run, schema).collect():
-        spans = found[row["number"]]
-        low, high, tails = spans.get(row["chr"], (row["low"], row["high"], [0] * len(row["tails"])))
-        added = [a + b for a, b in zip(tails, row["tails"], strict=True)]
-        spans[row["chr"]] = (min(low, row["low"]), max(high, row["high"]), added)
+    for number, chromosome, first, last, more in gathered(rows, measure):
+        low, high, tails = found[number].get(chromosome, (first, last, [0] * len(more)))
+        found[number][chromosome] = (min(low, first), max(high, last), [a + b for a, b in zip(tails, more, strict=True)])
     return found
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
-import pyarrow as pa
 
 from gsem_spark.report.reconcile_content import ReconcileContent, ReviewContent
 from gsem_spark.report.thinning import ManhattanCells, thin_for_manhattan
+from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.reconcile.review import ReviewStep, review_items
 from gsem_spark.steps.reconcile.step import ReconcileStep, reconciled_effects, reconciled_loci
 
@@ -70,13 +68,7 @@ def _last(ws: Workspace, step: str, gwas_run: str) -> RunEntry | None:
 
 def _thinned(rows: Source, span: float) -> pd.DataFrame:
     """The strongest of all traits' results in each cell of the plot."""
-    read, cells = rows.read, ManhattanCells.for_scan(span, _MANY)
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in read(batches):
-            thinned = thin_for_manhattan(batch.to_pandas(), cells)
-            yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(thinned)], pa.binary())], names=["thinned"])
-
-    parts = [pickle.loads(bytes(row["thinned"])) for row in rows.frame.mapInArrow(run, "thinned binary").collect()]
+    cells = ManhattanCells.for_scan(span, _MANY)
+    parts = gathered(rows, lambda batches: (thin_for_manhattan(batch.to_pandas(), cells) for batch in batches))
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"chr": [], "bp": [], "neglog10p": []})
     return thin_for_manhattan(whole, cells)
