@@ -14,6 +14,8 @@ from gsem_spark.cli.results import print_reports
 from gsem_spark.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gsem_spark.steps.lmm.bootstrap import BootstrapRun
     from gsem_spark.steps.lmm.run import LmmRun
 
@@ -168,11 +170,12 @@ def bootstrap(
     na: MissingWordsOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Bootstrap a trait's mixed model: intervals for its fixed effects, heritability and variances.
+    """Bootstrap a trait's mixed model: intervals for its fixed effects, heritability and variances, random terms included.
 
     Reads kinships. Writes lmm_models, lmm_bootstraps (the replicates) and lmm_intervals.
 
-    Example: [bold]gsem-spark bootstrap my_study pheno.tsv --formula 'bmi ~ sex + age' --n 1000[/bold]
+    Examples: [bold]gsem-spark bootstrap my_study pheno.tsv --formula 'bmi ~ sex + age' --n 1000[/bold],
+    [bold]gsem-spark bootstrap my_study pheno.tsv --formula 'bmi ~ age + (1|household)'[/bold]
     """
     from gsem_spark.steps.lmm.bootstrap import lmm_bootstrap
 
@@ -192,6 +195,7 @@ def print_lmm(run: LmmRun, figures: str | None = None) -> None:
     if len(models) > 12:  # a model a chromosome: the heritabilities' range says as much
         models = models.groupby(["trait", "likelihood"], as_index=False).first()
     out.print(display.frame("null models" + (" (first chromosome)" if run.summary.get("loco") else ""), models[shown]))
+    print_components(run.components())
     for row in run.workspace.records("lmm_models", {"run_id": run.run_id})[:1]:
         if row["Cg"]:
             _print_covariances(row["traits"], row["Cg"], row["Cn"])
@@ -210,15 +214,28 @@ def _print_covariances(traits: list[str], Cg: list[float], Cn: list[float]) -> N
         out.print(display.table(title, ["trait", *traits], rows, right=traits))
 
 
+def print_components(components: pd.DataFrame) -> None:
+    """Print the variance components of models with random terms, those that were tested; nothing where there are none."""
+    tested = components[components.groupby("trait")["p"].transform("count") > 0] if len(components) else components
+    shown = tested.drop_duplicates(["trait", "name"])[["trait", "name", "variance", "se", "share", "stat", "p"]]
+    if len(shown):
+        caption = "p: likelihood ratio of the model without the variance, against an equal mixture of chi-squares"
+        out.print(display.frame("variance components", shown.rename(columns={"stat": "LRT"}), caption=caption))
+
+
 def print_bootstrap(run: BootstrapRun) -> None:
     """Print the intervals."""
     print_reports([run.report])
+    models = run.models()
+    out.print(display.frame("model", models[[c for c in _MODELS if c != "chr" and models[c].notna().any()]]))
+    print_components(run.components())
     found = run.intervals()
     found["ends"] = ["" if low != low or low is None else f"{low:.3g} … {high:.3g}"
                      for low, high in zip(found["lower"], found["upper"], strict=True)]
     figures = found.drop_duplicates("name")[["name", "estimate", "bias", "se", "p"]]
     out.print(display.frame(f"bootstrap of {run.summary['trait']}, {run.summary['n']:,} replicates", figures))
-    ends = found.pivot(index="name", columns="interval", values="ends").loc[figures["name"], found["interval"].unique()]
+    ends = found.pivot_table(index="name", columns="interval", values="ends", aggfunc="first")
+    ends = ends.loc[figures["name"], found["interval"].unique()]
     out.print(display.frame(f"{found['level'].iloc[0]:.0%} intervals", ends.reset_index()))
 
 

@@ -43,8 +43,21 @@ def test_several_traits_and_the_bootstrap(place):
         assert words in " ".join(said.split())
     status, said = type_in("bootstrap", location, phenotypes, "--trait", "y2", "--covar", "age", "--n", 80, "--quiet")
     assert status == 0, said
-    for words in ("bootstrap of y2, 80 replicates", "95% intervals", "studentized", "hsq", "sigmasq_e"):
+    for words in ("bootstrap of y2, 80 replicates", "95% intervals", "studentized", "hsq_p", "sigmasq_e"):
         assert words in " ".join(said.split())
+
+
+@pytest.mark.slow
+def test_random_terms_are_printed_with_their_tests(place):
+    location, phenotypes = place
+    formula = ("--formula", "y2 ~ age + (1|household)", "-q")
+    status, said = type_in("bootstrap", location, phenotypes, *formula, "--n", 20, "--kind", "residual")
+    assert status == 0, said
+    for words in ("variance components", "household", "residual", "LRT", "an equal mixture of chi-squares", "studentized"):
+        assert words in " ".join(said.split())
+    status, said = type_in("lmm", location, phenotypes, *formula, "--chromosomes", "2,5")
+    assert status == 0, said
+    assert "LRT" in said and "household" in said
 
 
 @pytest.mark.slow
@@ -62,10 +75,10 @@ genotypes: {files: families.bed, cohort: families}
 kinship: {kind: standardised}
 lmm:
   phenotypes: phenotypes.tsv
-  formula: ~ age
+  formula: ~ age + (1|household)
   traits: [y2]
   as_trait: [Y2]
-  bootstrap: {n: 60}
+  bootstrap: {n: 20}
 """)
     ws = gs.Workspace.create(str(tmp_path / "ws"), "parquet", spark)
     gs.load_references(ws, variants=tmp_path / "reference.tsv")
@@ -74,5 +87,6 @@ lmm:
     assert done.lmm.summary["kinship_id"] == done.steps[1].run_id and done.lmm.summary["loco"]
     assert set(ws.read("sumstats").toPandas()["trait"]) == {"Y2"}
     assert set(done.bootstraps) == {"y2"}
+    assert done.bootstraps["y2"].components()["name"].tolist() == ["kinship", "household", "residual"]
     again = gs.run_study(tmp_path / "study.yaml")
     assert {s.status for s in again.steps} == {"skipped"}

@@ -14,11 +14,16 @@ import gsem_spark as gs
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import (
+    Component,
     bootstrap,
+    bootstrap_components,
     centre_kinship,
+    component_tests,
     fit_lmm,
     fit_multitrait,
+    fit_variance_components,
     gaussianize,
+    grouping_component,
     kinship_spectrum,
     scan,
     scan_multitrait,
@@ -26,6 +31,10 @@ from gsem_spark.methods.lmm import (
 )
 from gsem_spark.steps.genotypes import index as genotype_index
 from gsem_spark.steps.genotypes.kinship_files import load_matrix, load_spectrum
+from gsem_spark.steps.lmm.bootstrap import BootstrapStep
+from gsem_spark.steps.lmm.config import BootstrapConfig
+from gsem_spark.steps.lmm.step import lmm_config
+from gsem_spark.steps.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +200,39 @@ def test_bootstrap_is_that_of_one_process(families, data: MixedData) -> None:
     wanted = here.intervals().set_index(["name", "interval"])
     found = run.intervals().set_index(["name", "interval"]).loc[wanted.index]
     np.testing.assert_array_equal(found[["lower", "upper"]].to_numpy(float), wanted[["lower", "upper"]].to_numpy())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinship", [None, "none"])
+def test_bootstrap_with_random_terms_in_any_number_of_tasks(families, data: MixedData, kinship, monkeypatch) -> None:
+    ws, phenotypes = families
+    formula, n = "y2 ~ age + (1|household)", 22
+    run = gs.lmm_bootstrap(ws, phenotypes, n=n, seed=6, formula=formula, kind="residual", reml=False, kinship=kinship)
+    table = data.phenotypes
+    X = np.column_stack([np.ones(len(table)), table["age"]])
+    terms = [grouping_component("household", table["household"])]
+    if kinship is None:
+        kinship_id = ws.records("kinships", columns=["kinship_id"])[0]["kinship_id"]
+        terms.insert(0, Component("kinship", load_matrix(ws, kinship_id)))
+    fit = fit_variance_components(table["y2"], X, terms, reml=False, names=["intercept", "age"])
+    here = bootstrap_components(fit, X, terms, n, 6, "residual", table["y2"])
+    np.testing.assert_allclose(run.replicates().to_numpy(float), here.replicates, rtol=1e-5, atol=1e-7)
+    wanted = here.intervals().set_index(["name", "interval"])
+    found = run.intervals().set_index(["name", "interval"]).loc[wanted.index]
+    np.testing.assert_allclose(found[["lower", "upper"]].to_numpy(float), wanted[["lower", "upper"]], rtol=1e-5, atol=1e-6)
+    tests = component_tests(fit, table["y2"], X, terms)
+    np.testing.assert_allclose(run.components()["p"][:-1], tests["p"], rtol=1e-6)
+    assert run.components()["name"].tolist() == [*(t.name for t in terms), "residual"]
+    bits = run.replicates().to_numpy(float).tobytes()
+    monkeypatch.setattr("gsem_spark.steps.lmm.bootstrap.COMPONENTS_CHUNK", 9)
+    monkeypatch.setattr("gsem_spark.steps.lmm.bootstrap.TASKS_PER_CORE", 1)
+    step = BootstrapStep(lmm_config(phenotypes, None, BootstrapConfig, n=n, seed=6, formula=formula, kind="residual", reml=False,
+                                    kinship=kinship))
+    plan = step.plan(ws)
+    assert plan.run_id == run.run_id and plan.done
+    step.execute(ws, plan, Progress())
+    assert run.replicates().to_numpy(float).tobytes() == bits
+    assert not list((Path(ws.location) / "arrays" / "plans").glob("*"))
 
 
 @pytest.mark.slow

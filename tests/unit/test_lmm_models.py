@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import (
@@ -12,12 +13,16 @@ from gsem_spark.methods.lmm import (
     bootstrap_block,
     bootstrap_components,
     bootstrap_intervals,
+    component_block,
+    component_model,
+    component_tests,
     fit_lmm,
     fit_multitrait,
     fit_phenotypes,
     fit_variance_components,
     formula_data,
     grouping_component,
+    join_arrays,
     kinship,
     kinship_spectrum,
     kinship_sums,
@@ -31,6 +36,7 @@ from gsem_spark.methods.lmm import (
     scan_multitrait_block,
     scan_phenotypes,
     scan_phenotypes_block,
+    split_arrays,
     trait_designs,
     traitkernel,
     unpack_grm,
@@ -423,7 +429,75 @@ def test_bootstrap_of_several_components(cohort):
     np.testing.assert_allclose(np.nanstd(result.replicates, axis=0), result.se, rtol=0.4)
     assert len(result.intervals()) == 20
     assert np.array_equal(bootstrap_components(fit, X, terms, 5, seed=2).replicates, result.replicates[:5])
+    again = fit_variance_components(X @ fit.beta + np.linalg.cholesky(fit.theta[0] * terms[0].matrix + fit.theta[1] * np.eye(90))
+                                    @ np.random.default_rng([2, 3]).standard_normal(90), X, terms)
+    np.testing.assert_allclose(result.replicates[3], [*again.beta, *again.theta], rtol=1e-6, atol=1e-9)
     with pytest.raises(ConfigError, match="not those of the fit"):
         bootstrap_components(fit, X, [Component("house", terms[0].matrix)], 5)
     with pytest.raises(ConfigError, match="at least 2"):
         bootstrap_components(fit, X, terms, 1)
+
+
+@pytest.mark.parametrize("kind", ["parametric", "residual"])
+def test_replicates_of_components_do_not_depend_on_the_cut_nor_on_where_the_matrices_lie(cohort, kind, tmp_path):
+    _, K, X, Y = cohort
+    home = np.arange(150) // 3
+    terms = [Component("kinship", K), grouping_component("home", home)]
+    y = Y[:, 0] + np.random.default_rng(1).normal(size=50)[home]
+    fit = fit_variance_components(y, X, terms, reml=False)
+    model = component_model(fit, X, terms, y)
+    whole = component_block(model, 0, 6, kind, 9)
+    light, arrays = split_arrays(model, 1000)
+    assert {"matrices.kinship", "matrices.home", "root"} <= set(arrays)
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = join_arrays(light, {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in arrays})
+    for part in range(2):
+        parts = [component_block(mapped, i, j, kind, 9)[part] for i, j in ((0, 1), (1, 4), (4, 6))]
+        assert np.concatenate(parts).tobytes() == whole[part].tobytes()
+    assert np.isfinite(whole[0]).all() and (whole[0].std(axis=0) > 0).all()
+    with pytest.raises(ConfigError, match="residuals are drawn from a phenotype"):
+        bootstrap_components(fit, X, terms, 5, kind="residual")
+
+
+def test_bootstrap_of_components_finds_the_standard_errors_by_residuals_too(cohort):
+    _, _, X, _ = cohort
+    rng = np.random.default_rng(16)
+    X, home = X[:120], np.arange(120) // 4
+    y = X @ [1.0, 0.3] + rng.normal(size=30)[home] + rng.normal(size=120)
+    terms = [grouping_component("home", home)]
+    fit = fit_variance_components(y, X, terms)
+    result = bootstrap_components(fit, X, terms, 300, seed=5, kind="residual", y=y)
+    np.testing.assert_allclose(np.nanstd(result.replicates, axis=0), result.se, rtol=0.2)
+    np.testing.assert_allclose(np.nanmean(result.replicates, axis=0), result.estimate, atol=0.3 * result.se.max())
+
+
+def test_every_component_is_tested_against_its_mixture(cohort):
+    _, K, X, Y = cohort
+    y, home = Y[:, 0], np.arange(150) // 3
+    terms = [Component("kinship", K), grouping_component("home", home)]
+    fit = fit_variance_components(y, X, terms)
+    tests = component_tests(fit, y, X, terms).set_index("name")
+    for name, left in (("kinship", {"home": home}), ("home", {"kinship": K})):
+        wanted = variance_component_test(fit, fit_variance_components(y, X, left)).iloc[0]
+        np.testing.assert_allclose(tests.loc[name, ["stat", "p"]].astype(float), wanted[["stat", "p"]].astype(float), rtol=1e-6,
+                                   atol=1e-9)
+    for reml in (True, False):
+        alone = fit_variance_components(y, X, terms[:1], reml)
+        found = component_tests(alone, y, X, terms[:1]).iloc[0]
+        np.testing.assert_allclose(found["stat"], fit_lmm(K, y, X, reml=reml).test_hsq()["stat"][0], rtol=1e-6)
+
+
+def test_the_variance_of_a_slope_leaves_with_its_covariance():
+    rng = np.random.default_rng(4)
+    town, age = np.repeat(np.arange(20), 8), rng.normal(size=160)
+    y = rng.normal(size=20)[town] + 0.9 * rng.normal(size=20)[town] * age + rng.normal(size=160)
+    data = formula_data("y ~ age + (age|town)", pd.DataFrame({"y": y, "age": age, "town": town}))
+    fit = fit_variance_components(data.y, data.X, data.components)
+    tests = component_tests(fit, data.y, data.X, data.components).set_index("name")
+    assert tests["stat"].isna().tolist() == [True, True, False]
+    without = fit_variance_components(data.y, data.X, data.components[:1])
+    stat = 2 * (fit.loglik - without.loglik)
+    np.testing.assert_allclose(tests.loc["town:age", "stat"], stat, rtol=1e-6)
+    wanted = 0.5 * (stats.chi2.sf(stat, 1) + stats.chi2.sf(stat, 2))
+    np.testing.assert_allclose(tests.loc["town:age", "p"], wanted, rtol=1e-6)

@@ -30,6 +30,9 @@ LMM_MODELS = TableSchema(
         Column("components", "array<string>", "names of all variance components, where there are more than kinship and residual", nullable=False),
         Column("theta", "array<double>", "their variances", nullable=False),
         Column("theta_se", "array<double>", "their standard errors; NaN where a variance is 0", nullable=False),
+        Column("theta_stat", "array<double>", "likelihood ratio statistic of each being 0; NaN for the residual and covariances; empty "
+               "where it was not tested: of models without each chromosome the first one is", nullable=False),
+        Column("theta_p", "array<double>", "its p, against its mixture", nullable=False),
         Column("profile_hsq", "array<double>", "heritabilities at which the profile was taken", nullable=False),
         Column("profile_loglik", "array<double>", "profile log likelihood there, with all constants", nullable=False),
         Column("Cg", "array<double>", "genetic covariance of several traits, per unit of the kinship, row-major", nullable=False),

@@ -4,10 +4,11 @@ from gsem_spark.methods.lmm.bootstrap import (
     Bootstrap,
     bootstrap,
     bootstrap_block,
-    bootstrap_components,
     bootstrap_intervals,
     bootstrap_of,
 )
+from gsem_spark.methods.lmm.component_bootstrap import ComponentModel, bootstrap_components, component_block, component_model
+from gsem_spark.methods.lmm.component_tests import component_tests, variance_component_test
 from gsem_spark.methods.lmm.formula import FormulaData, formula_data
 from gsem_spark.methods.lmm.genotypes import filter_variants, hardy_weinberg, impute_mean, inflation, standardise, summarise
 from gsem_spark.methods.lmm.kinship import (
@@ -44,20 +45,18 @@ from gsem_spark.methods.lmm.variance_components import (
     VarianceComponentFit,
     fit_variance_components,
     grouping_component,
-    variance_component_test,
 )
 
 __all__ = [
-    "Bootstrap", "Component", "FormulaData", "KinshipSums", "LmmFit", "MultitraitFit", "NullSolution", "PhenotypesPlan",
-    "Rotated", "ScanPlan", "Spectrum", "TraitScanPlan", "VarianceComponentFit", "background_spectrum", "bootstrap",
-    "bootstrap_block", "bootstrap_components", "bootstrap_intervals", "bootstrap_of",
-    "centre_kinship", "eigen_rotation", "filter_variants",
-    "fit_lmm", "fit_multitrait", "fit_phenotypes", "fit_variance_components", "formula_data", "gaussianize", "genetic_covstruct",
-    "grouping_component", "hardy_weinberg", "impute_mean", "inbreeding", "inflation", "join_arrays", "kinship",
-    "kinship_spectrum", "kinship_sums", "leave_one_out", "log_likelihood", "low_rank_background", "match_samples",
-    "mixture_lrt", "ml_solution", "normalise_kinship", "parse_fam", "pedigree_kinship", "prepare_multitrait_scan",
-    "prepare_scan", "prepare_scan_phenotypes", "random_spectrum", "scan", "scan_block", "scan_multitrait",
-    "scan_multitrait_block",
+    "Bootstrap", "Component", "ComponentModel", "FormulaData", "KinshipSums", "LmmFit", "MultitraitFit", "NullSolution",
+    "PhenotypesPlan", "Rotated", "ScanPlan", "Spectrum", "TraitScanPlan", "VarianceComponentFit", "background_spectrum",
+    "bootstrap", "bootstrap_block", "bootstrap_components", "bootstrap_intervals", "bootstrap_of", "centre_kinship",
+    "component_block", "component_model", "component_tests", "eigen_rotation", "filter_variants", "fit_lmm", "fit_multitrait",
+    "fit_phenotypes", "fit_variance_components", "formula_data", "gaussianize", "genetic_covstruct", "grouping_component",
+    "hardy_weinberg", "impute_mean", "inbreeding", "inflation", "join_arrays", "kinship", "kinship_spectrum", "kinship_sums",
+    "leave_one_out", "log_likelihood", "low_rank_background", "match_samples", "mixture_lrt", "ml_solution",
+    "normalise_kinship", "parse_fam", "pedigree_kinship", "prepare_multitrait_scan", "prepare_scan",
+    "prepare_scan_phenotypes", "random_spectrum", "scan", "scan_block", "scan_multitrait", "scan_multitrait_block",
     "scan_phenotypes", "scan_phenotypes_block", "split_arrays", "standardise", "summarise", "trait_designs", "unpack_grm",
     "variance_component_test",
 ]

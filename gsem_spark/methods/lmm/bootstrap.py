@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
-from gsem_spark.errors import ConfigError, ConvergenceError
+from gsem_spark.errors import ConfigError
 from gsem_spark.methods.lmm.manyphenotypes import fit_rotated
 from gsem_spark.methods.lmm.null import LmmFit
 from gsem_spark.methods.lmm.rotation import Rotated
-from gsem_spark.methods.lmm.variance_components import Component, VarianceComponentFit, fit_variance_components
 
 Floats = NDArray[np.float64]
 Kind = Literal["parametric", "residual"]
@@ -133,9 +131,16 @@ def bootstrap(fit: LmmFit, n: int = 1000, kind: Kind = "parametric", seed: int =
     ConfigError
         When ``kind`` is unknown, ``n`` is below 2, or residuals of a low-rank background are to be drawn.
     """
+    check_draws(kind, n)
+    return bootstrap_of(fit, *bootstrap_block(fit, 0, n, kind, seed))
+
+
+def check_draws(kind: str, n: int = 2) -> None:
+    """Refuse an unknown kind, and fewer than two replicates."""
     if n < 2:
         raise ConfigError(f"{n} replicates, at least 2 are wanted", where="n")
-    return bootstrap_of(fit, *bootstrap_block(fit, 0, n, kind, seed))
+    if kind not in ("parametric", "residual"):
+        raise ConfigError(f"unknown bootstrap {kind!r}", where="kind", remedy='choose "parametric" or "residual"')
 
 
 def bootstrap_of(fit: LmmFit, replicates: Floats, replicate_se: Floats) -> Bootstrap:
@@ -149,8 +154,7 @@ def bootstrap_of(fit: LmmFit, replicates: Floats, replicate_se: Floats) -> Boots
 def bootstrap_block(fit: LmmFit, start: int, stop: int, kind: Kind = "parametric", seed: int = 1) -> tuple[Floats, Floats]:
     """Estimates and standard errors (stop - start, k) of replicates ``start`` to ``stop - 1``; the same bytes in any cut."""
     rotated, hidden = _with_hidden_row(fit.rotated)
-    if kind not in ("parametric", "residual"):
-        raise ConfigError(f"unknown bootstrap {kind!r}", where="kind", remedy='choose "parametric" or "residual"')
+    check_draws(kind)
     if kind == "residual" and hidden:
         raise ConfigError("residuals of a low-rank background have no own direction each", where="kind",
                           remedy='draw them normally with kind="parametric"')
@@ -182,59 +186,10 @@ def _with_hidden_row(rotated: Rotated) -> tuple[Rotated, int]:
 
 
 def _whitened_residuals(fit: LmmFit, sd: Floats, mean: Floats) -> Floats:
-    z = (fit.rotated.y - mean) / sd
+    return scaled_residuals((fit.rotated.y - mean) / sd)
+
+
+def scaled_residuals(z: Floats) -> Floats:
+    """Whitened residuals, centred and scaled to unit variance: what a residual bootstrap draws from."""
     z = z - z.mean()
     return np.asarray(z / np.sqrt((z**2).mean()))
-
-
-def bootstrap_components(
-    fit: VarianceComponentFit, X: ArrayLike, components: Sequence[Component], n: int = 1000, seed: int = 1,
-) -> Bootstrap:
-    """Parametric bootstrap of a model of several variance components.
-
-    Parameters
-    ----------
-    fit
-        From ``fit_variance_components``, of ``X`` (n_samples, c) and ``components`` (without the residual).
-    n, seed
-        Replicates, and the seed that with a replicate's number makes its stream.
-
-    Raises
-    ------
-    ConfigError
-        When ``n`` is below 2, or the components are not those of the fit.
-
-    Notes
-    -----
-    A replicate without an optimum is a row of NaN; intervals leave it out.
-    """
-    if n < 2:
-        raise ConfigError(f"{n} replicates, at least 2 are wanted", where="n")
-    if tuple(c.name for c in components) != fit.components[:-1]:
-        raise ConfigError(f"components {[c.name for c in components]} are not those of the fit, {list(fit.components[:-1])}",
-                          where="components")
-    draws = [_component_replicate(fit, np.asarray(X, dtype=np.float64), components, root, seed, i)
-             for root in (_covariance_root(fit, components),) for i in range(n)]
-    estimate = np.concatenate([fit.beta, fit.theta])
-    se = np.sqrt(np.concatenate([np.diag(fit.beta_cov), np.diag(fit.theta_cov)]))
-    replicates, ses = (np.array([d[k] for d in draws]) for k in range(2))
-    return Bootstrap((*fit.names, *fit.components), estimate, se, replicates, ses)
-
-
-def _covariance_root(fit: VarianceComponentFit, components: Sequence[Component]) -> Floats:
-    V = fit.theta[-1] * np.eye(fit.n)
-    for theta, component in zip(fit.theta, components, strict=False):
-        V += theta * component.matrix
-    return np.asarray(np.linalg.cholesky(V))
-
-
-def _component_replicate(fit: VarianceComponentFit, X: Floats, components: Sequence[Component], root: Floats, seed: int, i: int
-                         ) -> tuple[Floats, Floats]:
-    y = X @ fit.beta + root @ np.random.default_rng([seed, i]).standard_normal(fit.n)
-    try:
-        again = fit_variance_components(y, X, components, fit.reml)
-    except ConvergenceError:
-        nothing = np.full(len(fit.beta) + len(fit.theta), np.nan)
-        return nothing, nothing
-    return (np.concatenate([again.beta, again.theta]),
-            np.sqrt(np.concatenate([np.diag(again.beta_cov), np.diag(again.theta_cov)])))

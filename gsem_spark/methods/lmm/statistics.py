@@ -85,16 +85,28 @@ def tail(test: str, stat: Floats, m: int, df: int) -> tuple[Floats, Floats]:
     return pvalues.from_z(np.sqrt(stat)) if m == 1 else pvalues.from_chisq(stat, m)
 
 
-def mixture_lrt(name: str, loglik: float, loglik_null: float) -> pd.DataFrame:
+def mixture_lrt(name: str, loglik: float, loglik_null: float, df: int = 1) -> pd.DataFrame:
     """Likelihood ratio test of one variance, which is 0 under the null hypothesis.
+
+    Parameters
+    ----------
+    name
+        Of the variance.
+    loglik, loglik_null
+        With it and without.
+    df
+        Parameters that the model without it lacks: 1, or 2 where a covariance goes with it.
 
     Returns
     -------
     DataFrame
-        One row: name, stat, p, neglog10p. The null distribution is an equal mixture of chi-square with 0 and 1 degrees of freedom
-        (Self & Liang 1987, J Am Stat Assoc 82:605, case 5): p is half of the chi-square tail, and 1 where the variance is 0.
+        One row: name, stat, p, neglog10p. The null distribution is an equal mixture of chi-square with df - 1 and df degrees of
+        freedom (Self & Liang 1987, J Am Stat Assoc 82:605, cases 5 and 6). With df = 1 p is half of the chi-square tail, and 1
+        where the variance is 0.
     """
     stat = max(2.0 * (loglik - loglik_null), 0.0)
-    _, neglog10p = pvalues.from_chisq(stat, 1)
-    log_p = -float(neglog10p) * pvalues.LN10 - np.log(2.0) if stat > 0 else 0.0
+    log_p = 0.0
+    if stat > 0:
+        tails = [-float(pvalues.from_chisq(stat, k)[1]) * pvalues.LN10 for k in (df - 1, df) if k]
+        log_p = float(np.logaddexp.reduce(tails)) - np.log(2.0)
     return pd.DataFrame([{"name": name, "stat": stat, "p": float(np.exp(log_p)), "neglog10p": -log_p / pvalues.LN10}])

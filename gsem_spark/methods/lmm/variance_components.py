@@ -14,11 +14,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from gsem_spark.errors import ConvergenceError, DataError
+from gsem_spark.errors import ConfigError, ConvergenceError, DataError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.lmm.checks import EXAMPLES, PSD_RTOL, as_design, as_kinship, as_vector
 from gsem_spark.methods.lmm.rotation import log_det_cross
-from gsem_spark.methods.lmm.statistics import mixture_lrt
 
 Floats = NDArray[np.float64]
 
@@ -127,7 +126,7 @@ def grouping_component(name: str, groups: ArrayLike) -> Component:
 
 def fit_variance_components(
     y: ArrayLike, X: ArrayLike | None, components: Mapping[str, ArrayLike] | Sequence[Component], reml: bool = True,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None, start: ArrayLike | None = None,
 ) -> VarianceComponentFit:
     """Fit a mixed model with any number of variance components and a residual.
 
@@ -141,6 +140,8 @@ def fit_variance_components(
         Restricted or full maximum likelihood.
     names
         Names of the covariates.
+    start
+        (K,) variances to start from, the residual's last; by default equal shares of the phenotype's variance.
 
     Raises
     ------
@@ -152,46 +153,39 @@ def fit_variance_components(
     Notes
     -----
     Newton steps with the average information (Gilmour, Thompson & Cullis 1995, Biometrics 51:1440), halved where the likelihood
-    would fall; variances that reach 0 are held there while the likelihood falls away from it. The cost is one Cholesky
-    factor of V a step, n³/3.
+    would fall; variances that reach 0 are held there while the likelihood falls away from it. The cost is a Cholesky
+    factor of V and its inverse a step, n³ operations together.
     """
     values = as_vector(y)
     design, labels = as_design(X, len(values), names)
-    terms = _as_components(components, len(values))
-    model = _Model(values, design, [t.matrix for t in terms] + [np.eye(len(values))], reml)
-    free_sign = np.array([t.covariance for t in terms] + [False])
-    theta = _start(model, free_sign)
+    return refit_variance_components(values, design, _as_components(components, len(values)), reml, labels, start)
+
+
+def refit_variance_components(
+    y: Floats, X: Floats, components: Sequence[Component], reml: bool, names: tuple[str, ...], start: ArrayLike | None = None,
+) -> VarianceComponentFit:
+    """``fit_variance_components`` of inputs that have been checked: for replicates of a model that has been fitted."""
+    model = _Model(y, X, [np.ascontiguousarray(t.matrix) for t in components], reml)
+    free_sign = np.array([t.covariance for t in components] + [False])
+    theta = _start(model, free_sign) if start is None else _given_start(start, len(free_sign))
     theta, at, converged, held = _maximise(model, theta, free_sign)
     if not converged:
-        raise ConvergenceError(f"variance components {', '.join(t.name for t in terms)} have no optimum that could be found",
+        raise ConvergenceError(f"variance components {', '.join(t.name for t in components)} have no optimum that could be found",
                                where="fit_variance_components", remedy="leave out a component that is nearly another one")
     cov = np.full((len(theta), len(theta)), np.nan)
     cov[np.ix_(~held, ~held)] = np.linalg.solve(at.information[np.ix_(~held, ~held)], np.eye(int((~held).sum())))
-    df = len(values) - (design.shape[1] if reml else 0)
-    logdet_xx = log_det_cross(design)
+    df = len(y) - (X.shape[1] if reml else 0)
+    logdet_xx = log_det_cross(X)
     constants = -0.5 * df * np.log(2 * np.pi) + (0.5 * logdet_xx if reml else 0.0)
-    return VarianceComponentFit((*(t.name for t in terms), RESIDUAL), theta, cov, labels, at.beta, at.beta_cov,
-                                float(at.value + constants), logdet_xx, reml, len(values), held)
+    return VarianceComponentFit((*(t.name for t in components), RESIDUAL), theta, cov, names, at.beta, at.beta_cov,
+                                float(at.value + constants), logdet_xx, reml, len(y), held)
 
 
-def variance_component_test(full: VarianceComponentFit, reduced: VarianceComponentFit) -> pd.DataFrame:
-    """Likelihood ratio test of the one variance that the reduced model leaves out.
-
-    Raises
-    ------
-    DataError
-        When the models do not differ by one component, in their fixed effects under REML, or in their likelihood.
-
-    Notes
-    -----
-    A variance of 0 lies on the boundary: the null distribution is an equal mixture of chi-square with 0 and 1 degrees of freedom
-    (Self & Liang 1987, J Am Stat Assoc 82:605, case 5).
-    """
-    extra = set(full.components) - set(reduced.components)
-    if len(extra) != 1 or set(reduced.components) - set(full.components) or full.reml != reduced.reml or full.n != reduced.n:
-        raise DataError(f"the models differ by {', '.join(sorted(extra)) or 'nothing'}; one component is wanted, and the same "
-                        "likelihood and samples", where="variance_component_test")
-    return mixture_lrt(extra.pop(), full.loglik, reduced.loglik)
+def check_components(fit: VarianceComponentFit, components: Sequence[Component]) -> None:
+    """Refuse components that are not those of a fit."""
+    if tuple(c.name for c in components) != fit.components[:-1]:
+        raise ConfigError(f"components {[c.name for c in components]} are not those of the fit, {list(fit.components[:-1])}",
+                          where="components")
 
 
 def _as_components(components: Mapping[str, ArrayLike] | Sequence[Component], n: int) -> list[Component]:
@@ -242,6 +236,8 @@ class _At:
 
 @dataclass(frozen=True)
 class _Model:
+    """Phenotype, design and the matrices of all components but the residual, contiguous."""
+
     y: Floats
     X: Floats
     matrices: list[Floats]
@@ -249,9 +245,10 @@ class _Model:
 
     def evaluate(self, theta: Floats) -> _At | None:
         """Likelihood without constants and derivatives; None where V is not positive definite."""
-        V = np.zeros_like(self.matrices[0])
-        for t, M in zip(theta, self.matrices, strict=True):
+        V = np.zeros((len(self.y), len(self.y)))
+        for t, M in zip(theta, self.matrices, strict=False):
             V += t * M
+        V[np.diag_indices_from(V)] += theta[-1]
         try:
             L = linalg.cholesky(V, lower=True, overwrite_a=True, check_finite=False)
         except linalg.LinAlgError:
@@ -259,30 +256,49 @@ class _Model:
         ViX = linalg.cho_solve((L, True), self.X, check_finite=False)
         H = self.X.T @ ViX
         beta = np.linalg.solve(H, ViX.T @ self.y)
-        e = linalg.cho_solve((L, True), self.y - self.X @ beta, check_finite=False)
-        value = -float(np.log(np.diag(L)).sum()) - 0.5 * float(e @ (self.y - self.X @ beta))
+        residual = self.y - self.X @ beta
+        e = linalg.cho_solve((L, True), residual, check_finite=False)
+        value = -float(np.log(np.diag(L)).sum()) - 0.5 * float(e @ residual)
         if self.reml:
             value -= 0.5 * float(np.linalg.slogdet(H)[1])
-        Vi = linalg.cho_solve((L, True), np.eye(len(V)), check_finite=False)
-        P = Vi - ViX @ np.linalg.solve(H, ViX.T)
-        weight = P if self.reml else Vi
-        U = np.column_stack([M @ e for M in self.matrices])
-        gradient = 0.5 * np.array([e @ u - np.einsum("ij,ij->", weight, M) for u, M in zip(U.T, self.matrices, strict=True)])
+        U = np.column_stack([*(M @ e for M in self.matrices), e])
+        PU = linalg.cho_solve((L, True), U, check_finite=False)
+        PU -= ViX @ np.linalg.solve(H, ViX.T @ U)
+        gradient = 0.5 * (U.T @ e - self._traces(L, ViX, H))
         beta_cov = np.asarray(np.linalg.solve(H, np.eye(len(H))), dtype=np.float64)
-        return _At(value, np.asarray(beta, dtype=np.float64), beta_cov, gradient, 0.5 * U.T @ (P @ U))
+        return _At(value, np.asarray(beta, dtype=np.float64), beta_cov, gradient, 0.5 * U.T @ PU)
+
+    def _traces(self, L: Floats, ViX: Floats, H: Floats) -> Floats:
+        """tr(P V_k) under REML, tr(V⁻¹ V_k) under ML, the residual last; P = V⁻¹ - V⁻¹X (XᵀV⁻¹X)⁻¹ XᵀV⁻¹."""
+        weight = linalg.lapack.dpotri(L, lower=1)[0]
+        if self.reml:  # cell by cell: where covariates take up most of a V_k, both traces are far larger than their difference
+            weight -= ViX @ np.linalg.solve(H, ViX.T)
+        half = np.tril(weight)
+        half[np.diag_indices_from(half)] *= 0.5
+        flat = half.ravel(order="K")  # all V_k are symmetric: the order of axes is of no account
+        return 2.0 * np.array([*(flat @ M.ravel(order="K") for M in self.matrices), np.trace(half)])
 
 
 def _start(model: _Model, free_sign: NDArray[np.bool_]) -> Floats:
     """Equal shares of the residual variance for variances, 0 for covariances."""
     residual = model.y - model.X @ np.linalg.lstsq(model.X, model.y, rcond=None)[0]
     total = float(residual @ residual) / (len(residual) - model.X.shape[1])
-    scale = np.array([float(np.trace(M)) / len(residual) for M in model.matrices])
+    scale = np.array([float(np.trace(M)) / len(residual) for M in model.matrices] + [1.0])
     return np.where(free_sign, 0.0, total / (~free_sign).sum() / np.where(scale > 0, scale, 1.0))
+
+
+def _given_start(start: ArrayLike, k: int) -> Floats:
+    theta = np.array(start, dtype=np.float64)
+    if theta.shape != (k,) or not np.isfinite(theta).all():
+        raise DataError(f"a start is {k} finite variances, the residual's last; got {theta.tolist()}", where="start")
+    return theta
 
 
 def _maximise(model: _Model, theta: Floats, free_sign: NDArray[np.bool_]) -> tuple[Floats, _At, bool, NDArray[np.bool_]]:
     now = model.evaluate(theta)
-    assert now is not None
+    if now is None:
+        raise DataError(f"the covariance at the start {theta.tolist()} is not positive definite", where="start",
+                        remedy="start from variances above 0")
     held = np.zeros(len(theta), dtype=bool)
     held_before = held
     for _ in range(MAX_STEPS):
@@ -304,7 +320,7 @@ def _maximise(model: _Model, theta: Floats, free_sign: NDArray[np.bool_]) -> tup
         else:
             return theta, now, decrement < DECREMENT_STALLED, held
         theta, now, held_before = after_theta, after, held
-    return theta, now, False, held_before
+    return theta, now, decrement < DECREMENT_STALLED, held_before
 
 
 def _newton(information: Floats, gradient: Floats) -> Floats:

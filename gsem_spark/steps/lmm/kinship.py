@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError, DataError
+from gsem_spark.methods.lmm.component_tests import component_tests
 from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, kinship_spectrum
 from gsem_spark.methods.lmm.samples import match_samples
 from gsem_spark.methods.lmm.variance_components import Component, VarianceComponentFit, fit_variance_components
@@ -88,19 +89,35 @@ class Background:
             return kinship_spectrum((part * whole.eigenvalues) @ part.T)
         return background_spectrum(part * np.sqrt(whole.eigenvalues))
 
-    def with_components(self, data: TraitData, chromosome: int | None) -> tuple[Spectrum | None, VarianceComponentFit | None]:
-        """The spectrum of everything but the residual: kinship and random terms in the proportions of their REML estimates."""
+    def components(self, data: TraitData, chromosome: int | None) -> list[Component]:
+        """The kinship, where there is one, and the random terms: all components but the residual."""
         spectrum = self.spectrum(data.places, chromosome)
-        if not data.components:
-            return spectrum, None
-        components = list(data.components)
-        if spectrum is not None:
-            vectors = np.asarray(spectrum.vectors)
-            components.insert(0, Component(KINSHIP_COMPONENT, (vectors * spectrum.eigenvalues) @ vectors.T))
-        fit = fit_variance_components(data.y, data.X, components, names=list(data.names))
-        together = sum(theta * c.matrix for theta, c in zip(fit.theta, components, strict=False))
+        if spectrum is None:
+            return list(data.components)
+        vectors = np.asarray(spectrum.vectors)
+        return [Component(KINSHIP_COMPONENT, (vectors * spectrum.eigenvalues) @ vectors.T), *data.components]
+
+    def with_components(self, data: TraitData, chromosome: int | None, tested: bool) -> tuple[Spectrum | None, FittedComponents]:
+        """The spectrum of everything but the residual: kinship and random terms in the proportions of their REML estimates."""
+        components = self.components(data, chromosome)
+        made = FittedComponents.of(data, components, tested=tested)
+        together = sum(theta * c.matrix for theta, c in zip(made.fit.theta, components, strict=False))
         share = float(np.trace(together)) / len(data.y)
-        return (kinship_spectrum(together / share) if share > 0 else None), fit
+        return (kinship_spectrum(together / share) if share > 0 else None), made
+
+
+@dataclass(frozen=True)
+class FittedComponents:
+    """A model of several variance components, and the tests of each of them where they were asked for."""
+
+    fit: VarianceComponentFit
+    tests: pd.DataFrame | None
+
+    @classmethod
+    def of(cls, data: TraitData, components: Sequence[Component], *, tested: bool, reml: bool = True) -> FittedComponents:
+        """Fit a trait's model, and again without each component."""
+        fit = fit_variance_components(data.y, data.X, components, reml, list(data.names))
+        return cls(fit, component_tests(fit, data.y, data.X, components) if tested else None)
 
 
 def background_of(ws: Workspace, config: ModelConfig, cohort: Cohort) -> Background:

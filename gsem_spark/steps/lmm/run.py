@@ -16,6 +16,7 @@ from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.lmm.multitrait import genetic_covstruct
 from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.hit_rows import above, few_rows
+from gsem_spark.steps.lmm.models import component_table
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Report
 from gsem_spark.thresholds import GENOME_WIDE_P
@@ -62,6 +63,13 @@ class LmmRun(FinishedRun):
         """Null models, a row a trait, chromosome left out (0: none) and likelihood."""
         rows: pd.DataFrame = self.workspace.rows("lmm_models", {"run_id": self.run_id}).to_pandas()
         return rows.sort_values(["trait", "chr", "likelihood"], ignore_index=True)
+
+    def components(self) -> pd.DataFrame:
+        """Variance components of models with random terms: variance, se, share, and the likelihood-ratio test of each being 0.
+
+        Of models without each chromosome the first has been tested.
+        """
+        return component_table(self.models())
 
     def enter_traits(self, names: Sequence[str], *, progress: Progress | None = None, **settings: Any) -> Report:
         """Enter the results in ``sumstats`` and ``traits``, a name a trait in the order of ``traits``.

@@ -104,6 +104,8 @@ class ScanStep(MixedModelStep[C]):
 
     reads: ClassVar[tuple[str, ...]] = ("cohorts", "genotype_blocks", "kinships")
     writes: ClassVar[tuple[str, ...]] = ("lmm_models", "lmm_results")
+    counts: dict[int, int]
+    """Variants by chromosome; known as soon as the step is executed."""
 
     @abstractmethod
     def models(self, given: ScanInput, chromosome: int | None) -> Iterator[Prepared]:
@@ -116,7 +118,7 @@ class ScanStep(MixedModelStep[C]):
     def execute(self, ws: Workspace, plan: Plan, progress: Progress) -> Outcome:
         """Fit, test and write the missing chromosomes, wave by wave."""
         given = self.given
-        counts = self._counts(ws, given.cohort.name)
+        self.counts = counts = self._counts(ws, given.cohort.name)
         if not counts:
             return Outcome(0, warnings=(f"cohort {given.cohort.name} has no variant on the chromosomes asked for",))
         done = {int(str(c)) for _, c in ws.count("lmm_results", {"run_id": plan.run_id})}

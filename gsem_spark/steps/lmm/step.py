@@ -18,6 +18,7 @@ from gsem_spark.methods.lmm.scan import prepare_scan
 from gsem_spark.methods.lmm.scan_phenotypes import prepare_scan_phenotypes
 from gsem_spark.methods.lmm.statistics import NULL_OF
 from gsem_spark.steps.lmm.config import LmmConfig
+from gsem_spark.steps.lmm.kinship import FittedComponents
 from gsem_spark.steps.lmm.models import model_row, phenotype_row
 from gsem_spark.steps.lmm.run import LmmRun
 from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
@@ -70,8 +71,9 @@ class LmmStep(ScanStep[LmmConfig]):
         for group in groups.values():
             if any(data.components for data in group):
                 for data in group:
-                    spectrum, fit = given.background.with_components(data, chromosome)
-                    yield self._alone(data, spectrum, fit)
+                    first = chromosome in (None, min(self.counts))
+                    spectrum, made = given.background.with_components(data, chromosome, tested=first)
+                    yield self._alone(data, spectrum, made)
                 continue
             spectrum = given.background.spectrum(group[0].places, chromosome)
             if len(group) > 1 and spectrum is not None and self._one_rotation:
@@ -121,14 +123,14 @@ class LmmStep(ScanStep[LmmConfig]):
         c = self.config
         return not (c.exact or c.inter or c.step > 1 or c.sets) and len(c.test) == 1
 
-    def _alone(self, data: TraitData, spectrum: Spectrum | None, fit: Any) -> Prepared:
+    def _alone(self, data: TraitData, spectrum: Spectrum | None, components: FittedComponents | None) -> Prepared:
         c = self.config
         inter, inter0 = self._environments.of(data)
         if c.sets is not None:
             width = 1 if inter is None else inter.shape[1] + (0 if inter0 is None else inter0.shape[1])
             check_sizes(read_sets(c.sets), (len(data.y) - data.X.shape[1]) // width, c.sets)
         plan = prepare_scan(data.y, data.X, spectrum, None, inter, inter0, c.step, c.test, c.exact, c.precision, data.names)
-        rows = [(data.trait, model_row(null, data.names, fit, spectrum is None)) for null in plan.null.values()]
+        rows = [(data.trait, model_row(null, data.names, components, spectrum is None)) for null in plan.null.values()]
         return Prepared(data.trait, data.places, (data.trait,), rows, plan)
 
     def _together(self, group: Sequence[TraitData], spectrum: Spectrum) -> Prepared:
