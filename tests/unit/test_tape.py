@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
 from gsem_spark.methods.gwas import UserModelGwas
+from gsem_spark.methods.gwas.arrangement import Sampling
 from gsem_spark.methods.gwas.kernel_user import derivatives, evaluate, subtract_curvature
 from gsem_spark.methods.gwas.lanes import LANES
-from gsem_spark.methods.gwas.user_block import make_block
+from gsem_spark.methods.gwas.tape import Tape
+from gsem_spark.methods.gwas.targets import Targets
+from gsem_spark.methods.gwas.user_block import Block, make_block
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 
 K = 6
@@ -22,6 +26,22 @@ MODELS = {
 }
 
 
+@numba.njit
+def allocated(t: Tape, m: Sampling, targets: Targets) -> Block:
+    return make_block(t, m, targets, False)
+
+
+@numba.njit
+def at_first(t: Tape, block: Block) -> None:
+    evaluate(t, block)
+    derivatives(t, block)
+
+
+@numba.njit
+def curved(t: Tape, block: Block) -> None:
+    subtract_curvature(t, block)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_moments_and_derivatives_are_those_of_the_model(name: str) -> None:
     rng = np.random.default_rng(3)
@@ -31,7 +51,7 @@ def test_moments_and_derivatives_are_those_of_the_model(name: str) -> None:
     gwas = UserModelGwas.prepare(cov, MODELS[name], fix_measurement=False, route="iterative")
     t, m, model = gwas.parts.tape, gwas.parts.sampling, gwas.model
     assert t is not None and m is not None
-    block = make_block(t, m, gwas.targets, False)
+    block = allocated(t, m, gwas.targets)
     s = block.s
     theta = rng.uniform(0.2, 1.0, (LANES, model.n_free))
     for n in range(t.implied.size):  # moments and weights of SNPs that differ
@@ -42,11 +62,10 @@ def test_moments_and_derivatives_are_those_of_the_model(name: str) -> None:
     place[t.parameter[free]] = model.path_index[free]
     s[t.x : t.x + t.q] = theta[:, place].T
     block.damping[:] = 0.0
-    evaluate(t, block)
-    derivatives(t, block)
+    at_first(t, block)
     gauss_newton = s[t.hessian : t.hessian + t.q * t.q].copy()
     down = s[t.step : t.step + t.q].copy()
-    subtract_curvature(t, block)
+    curved(t, block)
     rows, columns = t.moment_row[: t.searched], t.moment_column[: t.searched]
     moments = np.array([model.observed.index(v) for v in ("SNP", *gwas.model.observed[1:])])
     assert moments.tolist() == list(range(model.k))

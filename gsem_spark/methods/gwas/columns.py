@@ -14,14 +14,17 @@ Floats = NDArray[np.float64]
 
 
 def check_batch(beta: ArrayLike, se: ArrayLike, maf: ArrayLike, traits: Sequence[str]) -> tuple[Floats, Floats, Floats]:
-    """Return contiguous arrays (n, k), (n, k) and (n,).
+    """Return contiguous, writable arrays (n, k), (n, k) and (n,).
+
+    Arrays out of Arrow are read-only, which is another type to compiled code: every kernel would be compiled once for these and
+    once for those of NumPy. They are copied, which costs next to nothing beside the fits.
 
     Raises
     ------
     ModelError
         When the shapes do not agree with each other and with the k traits.
     """
-    b, s, m = (np.ascontiguousarray(x, dtype=np.float64) for x in (beta, se, maf))
+    b, s, m = (np.require(x, np.float64, ("C", "W")) for x in (beta, se, maf))
     k = len(traits)
     if m.ndim != 1 or b.shape != (m.size, k) or s.shape != (m.size, k):
         raise ModelError(

@@ -18,13 +18,12 @@ from gsem_spark.methods.gwas.kernel import (
     SE,
     Q,
     fit_batch,
-    fit_one,
-    make_work,
+    fit_single,
     s_full_is_pd,
     screen,
-    v_full_is_known,
+    within_bounds,
 )
-from gsem_spark.methods.gwas.kernel_ml import make_ml_work, ml_fit_batch, ml_fit_one
+from gsem_spark.methods.gwas.kernel_ml import ml_fit_batch, ml_fit_single
 from gsem_spark.methods.gwas.moments import Gc, Moments, arrange, gc_factors, smoothing_bounds, with_covariance
 from gsem_spark.methods.gwas.null import null_solution
 from gsem_spark.methods.gwas.result_rows import RESULT_COLUMNS as RESULT_COLUMNS
@@ -230,7 +229,7 @@ class CommonFactorGwas:
         if code != outcomes.OK:
             return code, culprit, 0, 0.0
         v, scale = 2.0 * maf * (1.0 - maf), se * self.gc_factors
-        known = self.moments if self.moments is not None and v_full_is_known(self.moments, scale, v) else None
+        known = self.moments if self.moments is not None and within_bounds(self.moments.snp_bounds, scale, v) else None
         smooth_s = not s_full_is_pd(self.chol_s, beta, v, np.empty(beta.size))
         bits = (outcomes.S_SMOOTHED if smooth_s else 0) | (outcomes.V_SMOOTHED if self.smooth_v else 0)
         try:
@@ -239,12 +238,11 @@ class CommonFactorGwas:
             snp = None
         if snp is None:
             return outcomes.NOT_PD, 0, bits, np.nan
-        k = beta.size
         if self.estimation == "DWLS":
-            code, culprit = fit_one(snp.moments, snp.beta, snp.scale, snp.v, self.start, self.std_lv, make_work(k), out)
+            code, culprit = fit_single(snp.moments, snp.beta, snp.scale, snp.v, self.start, self.std_lv, out)
         else:
-            code, culprit = ml_fit_one(
-                snp.moments, snp.beta, snp.scale, snp.v, self.start, self.start_theta, self.std_lv, make_ml_work(k), out
+            code, culprit = ml_fit_single(
+                snp.moments, snp.beta, snp.scale, snp.v, self.start, self.start_theta, self.std_lv, out
             )
         return code, culprit, bits, snp.z_smooth
 

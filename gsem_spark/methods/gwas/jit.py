@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_INNER: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def jit(function: Callable[P, T]) -> Callable[P, T]:
@@ -27,3 +28,23 @@ def jit(function: Callable[P, T]) -> Callable[P, T]:
     except (RuntimeError, OSError):
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     return cast("Callable[P, T]", compiled)
+
+
+def inner(function: Callable[P, T]) -> Callable[P, T]:
+    """Compile a function that only other kernels call, not Python.
+
+    Notes
+    -----
+    It gets neither the wrapper that turns Python objects into arrays, which for a model's many arrays is longer than most
+    functions, nor a file of its own in the cache: what calls it holds it. To call one from Python, e.g. in a test, call it
+    from a kernel.
+    """
+    return cast("Callable[P, T]", numba.njit(**_INNER)(function))
+
+
+def inlined(function: Callable[P, T]) -> Callable[P, T]:
+    """:func:`inner` for a function that does little but call others: it is pasted into its caller before compilation.
+
+    Otherwise everything that it calls would be optimised once more with it, and then again with its caller.
+    """
+    return cast("Callable[P, T]", numba.njit(inline="always", **_INNER)(function))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner, jit
 from gsem_spark.methods.gwas.moments import Moments
 from gsem_spark.methods.gwas.qsnp import q_snp
 from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
@@ -62,7 +62,7 @@ class Work(NamedTuple):
     spread: Floats  # (k, q)
 
 
-@jit
+@inner
 def make_work(k: int) -> Work:
     """Allocate scratch arrays for k traits."""
     q = k * (k - 1) // 2
@@ -72,7 +72,13 @@ def make_work(k: int) -> Work:
     )
 
 
-@jit
+@inner
+def raised(damping: float) -> float:
+    """Damping after a step that did not help."""
+    return 10.0 * damping if 10.0 * damping > FIRST_DAMPING else FIRST_DAMPING
+
+
+@inner
 def derivatives(m: Moments, beta: Floats, w: Floats, x: Floats, curvature: float, gradient: Floats, hessian: Floats) -> float:
     """Objective, gradient and lower triangle of the Hessian (each halved) at x = (a, delta).
 
@@ -110,7 +116,7 @@ def derivatives(m: Moments, beta: Floats, w: Floats, x: Floats, curvature: float
     return objective
 
 
-@jit
+@inlined
 def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
     """Bring ``work.x`` from the no-SNP loadings ``start`` (k,) to the optimum; True when it is met.
 
@@ -133,7 +139,7 @@ def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
     for _ in range(MAX_ITERATIONS):
         objective = derivatives(m, beta, work.w, x, 1.0 if damping == 0.0 else 0.0, work.gradient, work.hessian)
         if unsure and not objective <= lowest:
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             for j in range(n):
@@ -146,7 +152,7 @@ def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
         lowest = objective
         newton = damping == 0.0
         if not cholesky(work.hessian, n):
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             unsure = False
@@ -162,7 +168,7 @@ def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
     return False
 
 
-@jit
+@inner
 def sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: Work) -> float:
     """Return the sampling variance of b at ``work.x``; -1 where the normal equations are singular.
 
@@ -199,7 +205,7 @@ def sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: W
     return float(variance)
 
 
-@jit
+@inner
 def model_chisq(m: Moments, beta: Floats, scale: Floats, work: Work) -> float:
     """Chi-square of the model at ``work.x``: residuals against V_full^-1; trait and SNP variances are met exactly."""
     k = scale.size
@@ -211,7 +217,7 @@ def model_chisq(m: Moments, beta: Floats, scale: Floats, work: Work) -> float:
     return quadratic(m.snp_precision, k, work.trial) + quadratic(m.precision, m.precision.shape[0], work.pairs)
 
 
-@jit
+@inlined
 def fit_one(
     m: Moments, beta: Floats, scale: Floats, v: float, start: Floats, std_lv: bool, work: Work, out: Floats
 ) -> tuple[int, int]:
@@ -246,6 +252,12 @@ def fit_one(
 
 
 @jit
+def fit_single(m: Moments, beta: Floats, scale: Floats, v: float, start: Floats, std_lv: bool, out: Floats) -> tuple[int, int]:
+    """:func:`fit_one` for one SNP on its own."""
+    return fit_one(m, beta, scale, v, start, std_lv, make_work(scale.size), out)
+
+
+@jit
 def screen(beta: Floats, se: Floats, maf: float) -> tuple[int, int]:
     """Code and trait of a SNP whose input cannot be fitted; ``OK`` otherwise."""
     return screen_predictor(beta, se, maf * (1.0 - maf))
@@ -267,7 +279,7 @@ def screen_predictor(beta: Floats, se: Floats, variance: float) -> tuple[int, in
     return outcomes.OK, 0
 
 
-@jit
+@inner
 def v_full_is_known(m: Moments, scale: Floats, v: float) -> bool:
     """Whether every standard error of a SNP-trait covariance lies where ``m`` holds (see ``moments.smoothing_bounds``)."""
     return within_bounds(m.snp_bounds, scale, v)

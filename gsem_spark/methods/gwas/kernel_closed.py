@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner
 from gsem_spark.methods.gwas.lanes import LANES, backward_lanes, cholesky_lanes, forward_lanes, quadratic_lanes
 from gsem_spark.methods.gwas.linear import Reduced, Shared
 from gsem_spark.methods.gwas.targets import Targets
@@ -47,7 +47,7 @@ class ClosedBlock(NamedTuple):
     chisq: Floats  # (lanes,)
 
 
-@jit
+@inner
 def make_closed_block(m: Reduced, shared: Shared, targets: Targets, wide: bool) -> ClosedBlock:
     """Allocate a block and fill what no SNP changes; ``wide`` for covariances of the targets beside their variances."""
     k, r = m.gamma.shape
@@ -60,11 +60,12 @@ def make_closed_block(m: Reduced, shared: Shared, targets: Targets, wide: bool) 
         np.zeros((t, t if wide else 1, LANES)), np.zeros((f, LANES)), np.zeros(LANES),
     )
     for p in range(shared.variance.size):
-        block.variance[p] = shared.variance[p]
+        for l in range(LANES):
+            block.variance[p, l] = shared.variance[p]
     return block
 
 
-@jit
+@inner
 def regress(m: Reduced, b: ClosedBlock) -> None:
     """Free paths x at their optimum; the factor of Gamma' W Gamma stays in ``normal``."""
     k, r = m.gamma.shape
@@ -94,7 +95,7 @@ def regress(m: Reduced, b: ClosedBlock) -> None:
             b.x[a, l] = s[r * r + a, l]
 
 
-@jit
+@inner
 def fill_closed_targets(m: Reduced, targets: Targets, b: ClosedBlock) -> None:
     """Estimates and their sampling (co)variances; the influence of the SNP's own variance on f is -f / v."""
     k, r = m.gamma.shape
@@ -128,7 +129,7 @@ def fill_closed_targets(m: Reduced, targets: Targets, b: ClosedBlock) -> None:
         quadratic_lanes(m.snp_correlation, k, b.moved, t * k, b.scratch, out)
 
 
-@jit
+@inner
 def fill_closed_covariances(m: Reduced, b: ClosedBlock) -> None:
     """Sampling covariances of all targets."""
     k, lanes = b.beta.shape
@@ -148,7 +149,7 @@ def fill_closed_covariances(m: Reduced, b: ClosedBlock) -> None:
                 b.covariance[other, t, l] = total
 
 
-@jit
+@inner
 def fill_closed_fit(m: Reduced, targets: Targets, b: ClosedBlock) -> None:
     """Q_SNP of each factor and the model's chi-square."""
     k, r = m.gamma.shape
@@ -167,14 +168,15 @@ def fill_closed_fit(m: Reduced, targets: Targets, b: ClosedBlock) -> None:
         for j in range(size):
             for l in range(lanes):
                 b.part[j, l] = b.u[targets.q_trait[start + j], l]
-        b.q[f] = 0.0
+        for l in range(lanes):
+            b.q[f, l] = 0.0
         quadratic_lanes(targets.q_precision[f], size, b.part, 0, b.scratch, b.q[f])
     for l in range(lanes):
         b.chisq[l] = b.chi[l]
     quadratic_lanes(m.snp_precision, k, b.u, 0, b.scratch, b.chisq)
 
 
-@jit
+@inner
 def flag_closed(m: Reduced, b: ClosedBlock) -> None:
     """Give ``SINGULAR`` to lanes without a factor, ``HEYWOOD_TRAIT`` to those where a variance is negative at the estimate."""
     for p in range(m.variance_variable.size - 1, -1, -1):
@@ -193,7 +195,7 @@ def flag_closed(m: Reduced, b: ClosedBlock) -> None:
             b.code[l], b.culprit[l] = outcomes.SINGULAR, 0
 
 
-@jit
+@inlined
 def fit_closed_block(m: Reduced, targets: Targets, b: ClosedBlock) -> None:
     """Fit the SNPs of a block; only lanes whose code is OK count. Fills outputs, codes and culprits."""
     regress(m, b)

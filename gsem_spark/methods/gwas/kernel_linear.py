@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner
 from gsem_spark.methods.gwas.kernel import (
     DAMPED_TOLERANCE,
     FIRST_DAMPING,
@@ -21,6 +21,7 @@ from gsem_spark.methods.gwas.kernel import (
     MAX_ITERATIONS,
     NEWTON_TOLERANCE,
     TRUST,
+    raised,
 )
 from gsem_spark.methods.gwas.linear import Reduced, Shared
 from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
@@ -51,19 +52,19 @@ class LinearWork(NamedTuple):
     u: Floats  # (k,)
 
 
-@jit
+@inner
 def make_linear_work(m: Reduced, targets: int) -> LinearWork:
     """Allocate scratch arrays."""
     k, r, u = m.gamma.shape[0], m.gamma.shape[1], m.first.size
-    n = r + 1
+    n, most = r + 1, k if k > u else u
     return LinearWork(
         np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros((n, n)), np.zeros(k), np.zeros(k), np.zeros(k), np.zeros(u),
-        np.zeros(u), np.zeros((u, n)), np.zeros((targets, k)), np.zeros((targets, u)), np.zeros(targets), np.zeros(max(k, u)),
+        np.zeros(u), np.zeros((u, n)), np.zeros((targets, k)), np.zeros((targets, u)), np.zeros(targets), np.zeros(most),
         np.zeros(k),
     )
 
 
-@jit
+@inner
 def start_effects(m: Reduced, beta: Floats, v: float, work: LinearWork) -> bool:
     """Weighted regression of the traits' effects on the loadings of the free paths: the optimum where the closed form holds.
 
@@ -89,7 +90,7 @@ def start_effects(m: Reduced, beta: Floats, v: float, work: LinearWork) -> bool:
     return True
 
 
-@jit
+@inner
 def fill_state(m: Reduced, shared: Shared, beta: Floats, v: float, work: LinearWork) -> float:
     """Total effects, residuals, products and their pull at ``work.x``; half the objective, up to a constant."""
     k, r = m.gamma.shape
@@ -115,7 +116,7 @@ def fill_state(m: Reduced, shared: Shared, beta: Floats, v: float, work: LinearW
     return objective
 
 
-@jit
+@inner
 def fill_derivatives(m: Reduced, v: float, curvature: bool, work: LinearWork) -> None:
     """Gradient and lower triangle of the exact Hessian (``curvature``) or the Gauss-Newton matrix."""
     k, r = m.gamma.shape
@@ -166,7 +167,7 @@ def fill_derivatives(m: Reduced, v: float, curvature: bool, work: LinearWork) ->
                         H[i, j] += moved[n, i] * m.curve[n, l] * moved[l, j]
 
 
-@jit
+@inlined
 def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: LinearWork) -> bool:
     """Newton steps from the closed form to the optimum; True when it is met (see ``kernel.minimise``)."""
     n, x, best = work.x.size, work.x, work.best
@@ -176,7 +177,7 @@ def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: L
     for _ in range(MAX_ITERATIONS):
         objective = fill_state(m, shared, beta, v, work)
         if unsure and not objective <= lowest:
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             for j in range(n):
@@ -190,7 +191,7 @@ def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: L
             work.hessian[j, j] *= 1.0 + damping
         lowest = objective
         if not cholesky(work.hessian, n):
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             unsure = False
@@ -206,7 +207,7 @@ def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: L
     return False
 
 
-@jit
+@inner
 def influence_reduced(m: Reduced, targets: Targets, work: LinearWork) -> bool:
     """How each target moves with the moments at the optimum; False where the normal equations are singular."""
     k, r = m.gamma.shape
@@ -233,7 +234,7 @@ def influence_reduced(m: Reduced, targets: Targets, work: LinearWork) -> bool:
     return True
 
 
-@jit
+@inner
 def fill_linear_covariance(m: Reduced, scale: Floats, v: float, work: LinearWork, out: Floats) -> None:
     """Sampling covariances of the targets, ``out`` (t, t), or their variances where ``out`` is (t, 1)."""
     k, u = m.gamma.shape[0], m.first.size
@@ -261,7 +262,7 @@ def fill_linear_covariance(m: Reduced, scale: Floats, v: float, work: LinearWork
                 out[other, t] = total
 
 
-@jit
+@inner
 def linear_chisq(m: Reduced, shared: Shared, v: float, work: LinearWork) -> float:
     """Model chi-square from ``work.u``, the residual effects in standard errors; the free variances are at their optimum."""
     gap = v - work.x[work.x.size - 1]
@@ -273,7 +274,7 @@ def linear_chisq(m: Reduced, shared: Shared, v: float, work: LinearWork) -> floa
     return float(total)
 
 
-@jit
+@inner
 def improper_variance(m: Reduced, shared: Shared, work: LinearWork) -> int:
     """Variable (less 1) whose variance is negative at the estimate, or -1."""
     x = work.x
@@ -288,7 +289,7 @@ def improper_variance(m: Reduced, shared: Shared, work: LinearWork) -> int:
     return -1
 
 
-@jit
+@inlined
 def fit_linear(
     m: Reduced, shared: Shared, targets: Targets, beta: Floats, scale: Floats, v: float, work: LinearWork,
     est: Floats, covariance: Floats, q: Floats, chisq: Floats,

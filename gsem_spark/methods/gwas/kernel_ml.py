@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner, jit
 from gsem_spark.methods.gwas.kernel import (
     CHISQ,
     DAMPED_TOLERANCE,
@@ -32,6 +32,7 @@ from gsem_spark.methods.gwas.kernel import (
     SE,
     TRUST,
     Q,
+    raised,
     s_full_is_pd,
     screen,
     v_full_is_known,
@@ -62,7 +63,7 @@ class MlWork(NamedTuple):
     cells: Floats  # (k*,)
 
 
-@jit
+@inner
 def make_ml_work(k: int) -> MlWork:
     """Allocate scratch arrays for k traits."""
     p = 2 * k + 1
@@ -72,7 +73,7 @@ def make_ml_work(k: int) -> MlWork:
     )
 
 
-@jit
+@inner
 def evaluate(beta: Floats, v: float, work: MlWork) -> float:
     """Half the ML objective at ``work.x``; fills B, K, rho and the vectors made of them. Infinite where Omega is not PD."""
     k = beta.size
@@ -125,7 +126,7 @@ def evaluate(beta: Floats, v: float, work: MlWork) -> float:
     return objective
 
 
-@jit
+@inner
 def ml_derivatives(v: float, k: int, curvature: float, work: MlWork) -> None:
     """Gradient and lower triangle of the Hessian (``curvature`` 1) or of the expected information (0) at ``work.x``."""
     x, g, H = work.x, work.gradient, work.hessian
@@ -158,7 +159,7 @@ def ml_derivatives(v: float, k: int, curvature: float, work: MlWork) -> None:
     H[k, k] = v * q
 
 
-@jit
+@inlined
 def ml_minimise(beta: Floats, v: float, variance: Floats, start: Floats, start_theta: Floats, work: MlWork) -> bool:
     """Bring ``work.x`` from the no-SNP solution to the optimum; True when it is met (see ``kernel.minimise``)."""
     k = beta.size
@@ -185,7 +186,7 @@ def ml_minimise(beta: Floats, v: float, variance: Floats, start: Floats, start_t
         if (unsure and not objective <= lowest) or not np.isfinite(objective):
             if not np.isfinite(lowest):
                 return False
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             for j in range(n):
@@ -199,7 +200,7 @@ def ml_minimise(beta: Floats, v: float, variance: Floats, start: Floats, start_t
         lowest = objective
         newton = damping == 0.0
         if not cholesky(work.hessian, n):
-            damping = max(FIRST_DAMPING, 10.0 * damping)
+            damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
             unsure = False
@@ -220,7 +221,7 @@ ML_SCALE = 1e-4
 are about a hundredth of those."""
 
 
-@jit
+@inner
 def ml_sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: MlWork) -> float:
     """Return the sampling variance of b at ``work.x``; -1 where the information is singular."""
     k = scale.size
@@ -263,7 +264,7 @@ def ml_sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work
     return quadratic(m.snp_correlation, k, work.vector) + quadratic(m.full_sampling, work.cells.size, work.cells)
 
 
-@jit
+@inner
 def ml_chisq(m: Moments, beta: Floats, scale: Floats, v: float, work: MlWork) -> tuple[float, float]:
     """Q_SNP and the model's chi-square at ``work.x``.
 
@@ -294,7 +295,7 @@ def ml_chisq(m: Moments, beta: Floats, scale: Floats, v: float, work: MlWork) ->
     return q, snp_part + quadratic(m.full_precision, work.cells.size, work.cells)
 
 
-@jit
+@inlined
 def ml_fit_one(
     m: Moments, beta: Floats, scale: Floats, v: float, start: Floats, start_theta: Floats, std_lv: bool, work: MlWork, out: Floats
 ) -> tuple[int, int]:
@@ -322,6 +323,14 @@ def ml_fit_one(
         if x[k + 1 + j] < 0.0:
             return outcomes.HEYWOOD_TRAIT, j
     return outcomes.OK, 0
+
+
+@jit
+def ml_fit_single(
+    m: Moments, beta: Floats, scale: Floats, v: float, start: Floats, start_theta: Floats, std_lv: bool, out: Floats
+) -> tuple[int, int]:
+    """:func:`ml_fit_one` for one SNP on its own."""
+    return ml_fit_one(m, beta, scale, v, start, start_theta, std_lv, make_ml_work(scale.size), out)
 
 
 @jit

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
 from gsem_spark.methods.gwas.arrangement import Sampling
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner
 from gsem_spark.methods.gwas.kernel import (
     DAMPED_TOLERANCE,
     FIRST_DAMPING,
     MAX_DAMPING,
     MAX_ITERATIONS,
     TRUST,
+    raised,
 )
 from gsem_spark.methods.gwas.lanes import (
     LANES,
@@ -45,7 +46,7 @@ STEP_TOLERANCE = 1e-10
 standard error to its parameter: below 1e-10 standard errors."""
 
 
-@jit
+@inner
 def evaluate(t: Tape, b: Block) -> None:
     """Fill B, D and the residuals at x, and half the weighted sum of their squares."""
     s, objective = b.s, b.objective
@@ -65,7 +66,7 @@ def evaluate(t: Tape, b: Block) -> None:
             objective[l] += 0.5 * (pulled * gap)
 
 
-@jit
+@inner
 def derivatives(t: Tape, b: Block) -> None:
     """Direction down and lower triangle of Jacobian' W Jacobian at x."""
     s = b.s
@@ -86,7 +87,7 @@ def derivatives(t: Tape, b: Block) -> None:
     add_products(s, t.normal)
 
 
-@jit
+@inner
 def subtract_curvature(t: Tape, b: Block) -> None:
     """Take the residuals' second-derivative part off the Gauss-Newton matrix, but in damped lanes."""
     s, newton = b.s, b.scratch
@@ -101,14 +102,14 @@ def subtract_curvature(t: Tape, b: Block) -> None:
             s[to, l] -= newton[l] * s[row, l]
 
 
-@jit
+@inner
 def retreat(t: Tape, b: Block) -> bool:
     """Send lanes whose objective did not fall back to where they came from, with more damping; True when there were any."""
     s, any_lane = b.s, False
     for l in range(LANES):
         if b.searching[l] and b.unsure[l] and not b.objective[l] <= b.lowest[l]:
             any_lane = True
-            b.damping[l] = max(FIRST_DAMPING, 10.0 * b.damping[l])
+            b.damping[l] = raised(b.damping[l])
             if b.damping[l] > MAX_DAMPING:
                 b.searching[l] = False
                 b.code[l] = outcomes.NOT_CONVERGED
@@ -117,7 +118,7 @@ def retreat(t: Tape, b: Block) -> bool:
     return any_lane
 
 
-@jit
+@inner
 def advance(t: Tape, b: Block) -> bool:
     """Take the step of every lane that is still searching; False when none is left."""
     s, left = b.s, False
@@ -126,7 +127,7 @@ def advance(t: Tape, b: Block) -> bool:
             continue
         newton = b.damping[l] == 0.0
         if not b.good[l]:
-            b.damping[l] = max(FIRST_DAMPING, 10.0 * b.damping[l])
+            b.damping[l] = raised(b.damping[l])
             b.unsure[l] = False
             if b.damping[l] > MAX_DAMPING:
                 b.searching[l] = False
@@ -142,7 +143,7 @@ def advance(t: Tape, b: Block) -> bool:
     return left
 
 
-@jit
+@inlined
 def minimise(t: Tape, b: Block) -> None:
     """Bring x of every lane to its optimum (see ``kernel.minimise``); lanes without one get ``NOT_CONVERGED``."""
     s, q = b.s, t.q
@@ -174,7 +175,7 @@ def minimise(t: Tape, b: Block) -> None:
             b.code[l] = outcomes.NOT_CONVERGED
 
 
-@jit
+@inner
 def start_search(t: Tape, start: Floats, b: Block) -> None:
     """Put x at the no-SNP solution, with the SNP's effects at their weighted regression on what they would explain."""
     s, r = b.s, t.effect.size
@@ -206,7 +207,7 @@ def start_search(t: Tape, start: Floats, b: Block) -> None:
                 s[t.x + t.effect[i], l] = s[t.step + i, l]
 
 
-@jit
+@inlined
 def fit_block(t: Tape, m: Sampling, targets: Targets, start: Floats, b: Block) -> None:
     """Fit the SNPs of a block whose code is OK, from ``start`` (q,), the no-SNP solution with 0 for the SNP's effects.
 

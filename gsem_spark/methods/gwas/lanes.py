@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inner
 from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,14 @@ LANES: Final = 16
 250 KB for three factors of twelve)."""
 
 
-@jit
+@inner
+def fill_row(s: Floats, row: int, value: float) -> None:
+    """Give a row the same value for all SNPs."""
+    for l in range(s.shape[1]):
+        s[row, l] = value
+
+
+@inner
 def clear(s: Floats, rows: Program) -> None:
     """Set rows (n,) to zero."""
     for n in range(rows.size):
@@ -35,7 +42,7 @@ def clear(s: Floats, rows: Program) -> None:
             s[row, l] = 0.0
 
 
-@jit
+@inner
 def add_products(s: Floats, program: Program) -> None:
     """Run a program: add the product of two rows to a third, in order."""
     for n in range(program.shape[0]):
@@ -44,7 +51,7 @@ def add_products(s: Floats, program: Program) -> None:
             s[to, l] += s[a, l] * s[b, l]
 
 
-@jit
+@inner
 def add_scaled_products(s: Floats, program: Program, factor: Floats) -> None:
     """:func:`add_products` with each product times its factor (n,)."""
     for n in range(program.shape[0]):
@@ -53,7 +60,7 @@ def add_scaled_products(s: Floats, program: Program, factor: Floats) -> None:
             s[to, l] += f * (s[a, l] * s[b, l])
 
 
-@jit
+@inner
 def cholesky_lanes(s: Floats, first: int, n: int, good: Bools) -> None:
     """Factor the (n, n) matrices whose elements stand row by row from row ``first`` on; see ``smallmatrix.cholesky``.
 
@@ -82,7 +89,7 @@ def cholesky_lanes(s: Floats, first: int, n: int, good: Bools) -> None:
                 s[target, l] *= s[diagonal, l]
 
 
-@jit
+@inner
 def forward_lanes(s: Floats, first: int, n: int, x: int, norm: Floats) -> None:
     """Solve L y = x in place, x in the rows from ``x`` on; ``norm`` (lanes,) gets y'y."""
     lanes = s.shape[1]
@@ -98,7 +105,7 @@ def forward_lanes(s: Floats, first: int, n: int, x: int, norm: Floats) -> None:
             norm[l] += s[target, l] * s[target, l]
 
 
-@jit
+@inner
 def backward_lanes(s: Floats, first: int, n: int, x: int) -> None:
     """Solve L'y = x in place."""
     lanes = s.shape[1]
@@ -111,7 +118,7 @@ def backward_lanes(s: Floats, first: int, n: int, x: int) -> None:
             s[target, l] *= s[first + i * n + i, l]
 
 
-@jit
+@inner
 def quadratic_lanes(a: Floats, n: int, s: Floats, x: int, scratch: Floats, out: Floats) -> None:
     """Add x'Ax to ``out`` (lanes,), for a symmetric matrix that all SNPs share and x in the rows from ``x`` on.
 

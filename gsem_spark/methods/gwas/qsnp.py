@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inner
 from gsem_spark.methods.gwas.moments import Moments
 from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward
 
@@ -27,7 +27,7 @@ NOT_CONVERGED = -1.0
 SINGULAR = -2.0
 
 
-@jit
+@inner
 def direct_derivatives(
     m: Moments, beta: Floats, v: float, x: Floats, w: Floats, tau: Floats, curvature: float, gradient: Floats, hessian: Floats
 ) -> None:
@@ -50,7 +50,7 @@ def direct_derivatives(
         hessian[i, i] = w[i] + v * v * h
 
 
-@jit
+@inner
 def _solve_direct(
     m: Moments, beta: Floats, v: float, x: Floats, w: Floats, tau: Floats, step: Floats, gradient: Floats, hessian: Floats
 ) -> bool:
@@ -77,7 +77,7 @@ def _solve_direct(
     return False
 
 
-@jit
+@inner
 def q_snp(
     m: Moments, beta: Floats, scale: Floats, v: float, x: Floats, w: Floats, tau: Floats, step: Floats, gradient: Floats,
     hessian: Floats, meat: Floats, spread: Floats,

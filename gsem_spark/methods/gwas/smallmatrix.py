@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inner, jit
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def cholesky(a: Floats, n: int) -> bool:
     return True
 
 
-@jit
+@inner
 def forward(chol: Floats, n: int, x: Floats) -> float:
     """Solve L y = x in place with a factor of :func:`cholesky` and return yᵀy, the quadratic form xᵀA⁻¹x."""
     norm = 0.0
@@ -62,7 +62,7 @@ def forward(chol: Floats, n: int, x: Floats) -> float:
     return norm
 
 
-@jit
+@inner
 def backward(chol: Floats, n: int, x: Floats) -> None:
     """Solve Lᵀ y = x in place with a factor of :func:`cholesky`."""
     for i in range(n - 1, -1, -1):
@@ -72,7 +72,7 @@ def backward(chol: Floats, n: int, x: Floats) -> None:
         x[i] = value * chol[i, i]
 
 
-@jit
+@inner
 def quadratic(a: Floats, n: int, x: Floats) -> float:
     """Return xᵀAx of a symmetric matrix; reads the lower triangle."""
     total = 0.0

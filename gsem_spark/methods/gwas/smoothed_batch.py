@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inner, jit
 from gsem_spark.methods.gwas.kernel import fit_one, make_work, v_full_is_known
 from gsem_spark.methods.gwas.kernel_ml import make_ml_work, ml_fit_one
 from gsem_spark.methods.gwas.moments import Moments
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@jit
+@inner
 def row_norm(a: Floats) -> float:
     """Return the infinity norm of a square matrix: its largest sum of absolute values in a row."""
     largest = 0.0
@@ -33,7 +33,7 @@ def row_norm(a: Floats) -> float:
     return largest
 
 
-@jit
+@inner
 def rebuild(vectors: Floats, values: Floats, out: Floats) -> None:
     """Fill ``out`` with vectors diag(values) vectors'."""
     n = values.size
@@ -87,7 +87,7 @@ def nearest_pd(a: Floats) -> bool:
     return True
 
 
-@jit
+@inner
 def smooth_s_full(S: Floats, beta: Floats, scale: Floats, v: float, m: Moments, full: Floats) -> tuple[bool, float, float]:
     """Smooth one SNP's S_full into the trait covariances of ``m`` and, in place, ``beta`` and ``scale``.
 
@@ -108,7 +108,7 @@ def smooth_s_full(S: Floats, beta: Floats, scale: Floats, v: float, m: Moments, 
     return True, after, z_smooth
 
 
-@jit
+@inner
 def smooth_moments(S: Floats, beta: Floats, scale: Floats, v: float, full: Floats) -> tuple[bool, float, float]:
     """Smooth one SNP's S_full into ``full`` (k + 1, k + 1), ``beta`` and ``scale`` in place; returns as :func:`smooth_s_full`."""
     k = beta.size

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
 from gsem_spark.methods.gwas.arrangement import Sampling
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inner, jit
 from gsem_spark.methods.gwas.kernel import s_full_is_pd, screen_predictor, within_bounds
 from gsem_spark.methods.gwas.kernel_closed import fit_closed_block, make_closed_block
 from gsem_spark.methods.gwas.kernel_linear import fit_linear, make_linear_work
@@ -49,11 +49,11 @@ class Found(NamedTuple):
     z_smooth: Floats  # (n,)
 
 
-@jit
+@inner
 def load(
-    batch: Batch, row: int, smooth: bool, bounds: Floats, beta: Floats, scale: Floats, full: Floats
+    batch: Batch, row: int, full: Floats | None, bounds: Floats, beta: Floats, scale: Floats, scratch: Floats
 ) -> tuple[int, int, float, float]:
-    """Bring one SNP's effects and errors in the model's order, smoothed into ``full`` on request.
+    """Bring one SNP's effects and errors in the model's order, smoothed into ``full`` where it is given.
 
     Returns
     -------
@@ -72,15 +72,15 @@ def load(
         scale[j] *= batch.gc[j]
     if not within_bounds(bounds, scale, v):
         return outcomes.NEEDS_SMOOTHING, 0, v, 0.0
-    if smooth:
+    if full is not None:
         ok, after, z_smooth = smooth_moments(batch.S, beta, scale, v, full)
         return (outcomes.OK if ok else outcomes.NOT_PD), 0, after, z_smooth
-    if not s_full_is_pd(batch.chol_s, beta, v, full[0, 1:]):
+    if not s_full_is_pd(batch.chol_s, beta, v, scratch):
         return outcomes.NEEDS_SMOOTHING, 0, v, 0.0
     return outcomes.OK, 0, v, 0.0
 
 
-@jit
+@inner
 def has_errors(covariance: Floats) -> bool:
     """Whether every target has a positive variance."""
     for t in range(covariance.shape[0]):  # noqa: SIM110 (no generators in compiled code)
@@ -90,25 +90,28 @@ def has_errors(covariance: Floats) -> bool:
 
 
 @jit
-def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found) -> None:
+def linear_batch(
+    rows: Ints, full: Floats | None, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found
+) -> None:
     """Fit rows by the reduced route.
 
     Parameters
     ----------
     rows
         Row numbers.
-    smooth
-        False: rows whose S_full is not positive definite get the code ``NEEDS_SMOOTHING``; True: they are smoothed, and so is
-        every row given.
+    full
+        None: rows whose S_full is not positive definite get the code ``NEEDS_SMOOTHING``. An array (k + 1, k + 1), which is
+        overwritten: they are smoothed, and so is every row given. Each is compiled on its own when it is first asked for, for
+        smoothing takes long to compile and few runs need it.
     shared
-        Overwritten where ``smooth``.
+        Overwritten where rows are smoothed.
     """
     k = batch.column.size
     work = make_linear_work(m, targets.parameter.size)
-    beta, scale, full, d = np.empty(k), np.empty(k), np.empty((k + 1, k + 1)), np.empty(m.sigma_0.size)
+    beta, scale, scratch, d = np.empty(k), np.empty(k), np.empty(k), np.empty(m.sigma_0.size)
     for row in rows:
-        code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
-        if code == outcomes.OK and smooth:
+        code, trait, v, found.z_smooth[row] = load(batch, row, full, m.snp_bounds, beta, scale, scratch)
+        if full is not None and code == outcomes.OK:
             smoothed_distance(m, full, d)
             shared.slope[:] = m.to_slope @ d
             shared.variance[:] = m.to_variance @ d
@@ -125,35 +128,37 @@ def linear_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: 
 
 
 @jit
-def closed_batch(rows: Ints, smooth: bool, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found) -> None:
+def closed_batch(
+    rows: Ints, full: Floats | None, m: Reduced, shared: Shared, targets: Targets, batch: Batch, found: Found
+) -> None:
     """Fit rows by the analytic route; arguments as in :func:`linear_batch`, but nothing is overwritten."""
     k = batch.column.size
     block = make_closed_block(m, shared, targets, found.covariance.shape[2] > 1)
-    beta, scale, full, d = np.empty(k), np.empty(k), np.empty((k + 1, k + 1)), np.empty(m.sigma_0.size)
+    beta, scale, scratch, d = np.empty(k), np.empty(k), np.empty(k), np.empty(m.sigma_0.size)
     for first in range(0, rows.size, LANES):
-        last = min(first + LANES, rows.size)
+        filled = rows.size - first if rows.size - first < LANES else LANES
         for l in range(LANES):
             block.code[l], block.culprit[l] = outcomes.MISSING, 0
-        for l in range(last - first):
+        for l in range(filled):
             row = rows[first + l]
-            code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
+            code, trait, v, found.z_smooth[row] = load(batch, row, full, m.snp_bounds, beta, scale, scratch)
             block.code[l], block.culprit[l] = code, trait
             if code == outcomes.OK:
                 block.v[l] = v
                 for j in range(k):
                     block.beta[j, l], block.scale[j, l] = beta[j], scale[j]
-                if smooth:
+                if full is not None:
                     smoothed_distance(m, full, d)
                     block.variance[:, l] = m.to_variance @ d
                     block.chi[l] = np.sum(d * (m.left_over @ d))
         fit_closed_block(m, targets, block)
-        for l in range(last - first):
+        for l in range(filled):
             store(
                 block.code[l], block.culprit[l], l, block.est, block.covariance, block.q, block.chisq, rows[first + l], found
             )
 
 
-@jit
+@inner
 def smoothed_distance(m: Reduced, full: Floats, d: Floats) -> None:
     """Fill d (k*,) with what smoothed covariances differ by from the model's at free variances of 0."""
     k, place = full.shape[0] - 1, 0
@@ -165,35 +170,35 @@ def smoothed_distance(m: Reduced, full: Floats, d: Floats) -> None:
 
 @jit
 def user_batch(
-    rows: Ints, smooth: bool, t: Tape, m: Sampling, targets: Targets, start: Floats, batch: Batch, found: Found
+    rows: Ints, full: Floats | None, t: Tape, m: Sampling, targets: Targets, start: Floats, batch: Batch, found: Found
 ) -> None:
     """Fit rows by the iterative route; arguments as in :func:`linear_batch`, ``start`` (q,) the no-SNP solution."""
     k = batch.column.size
     block = make_block(t, m, targets, found.covariance.shape[2] > 1)
-    beta, scale, full = np.empty(k), np.empty(k), np.empty((k + 1, k + 1))
+    beta, scale, scratch = np.empty(k), np.empty(k), np.empty(k)
     for first in range(0, rows.size, LANES):
-        last = min(first + LANES, rows.size)
+        filled = rows.size - first if rows.size - first < LANES else LANES
         for l in range(LANES):
             block.code[l], block.culprit[l] = outcomes.MISSING, 0
-        for l in range(last - first):
+        for l in range(filled):
             row = rows[first + l]
-            code, trait, v, found.z_smooth[row] = load(batch, row, smooth, m.snp_bounds, beta, scale, full)
+            code, trait, v, found.z_smooth[row] = load(batch, row, full, m.snp_bounds, beta, scale, scratch)
             block.code[l], block.culprit[l] = code, trait
             if code == outcomes.OK:
                 block.v[l] = v
                 for j in range(k):
                     block.beta[j, l], block.scale[j, l] = beta[j], scale[j]
-                if smooth:
+                if full is not None:
                     for n in range(1 + k, t.implied.size):
                         block.s[t.observed + n, l] = full[t.moment_row[n], t.moment_column[n]]
         fit_block(t, m, targets, start, block)
-        for l in range(last - first):
+        for l in range(filled):
             store(
                 block.code[l], block.culprit[l], l, block.est, block.covariance, block.q, block.chisq, rows[first + l], found
             )
 
 
-@jit
+@inner
 def store(
     code: int, culprit: int, lane: int, est: Floats, covariance: Floats, q: Floats, chisq: Floats, row: int, found: Found
 ) -> None:

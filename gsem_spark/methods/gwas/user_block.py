@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.arrangement import Sampling
-from gsem_spark.methods.gwas.jit import jit
-from gsem_spark.methods.gwas.lanes import LANES
+from gsem_spark.methods.gwas.jit import inner
+from gsem_spark.methods.gwas.lanes import LANES, fill_row
 from gsem_spark.methods.gwas.tape import Tape
 from gsem_spark.methods.gwas.targets import Targets
 
@@ -41,17 +41,17 @@ class Block(NamedTuple):
     chisq: Floats  # (lanes,)
 
 
-@jit
+@inner
 def make_block(t: Tape, s: Sampling, targets: Targets, wide: bool) -> Block:
     """Allocate a block and fill what no SNP changes; ``wide`` for covariances of the targets beside their variances."""
     k, r, f = t.k, targets.parameter.size, targets.q_start.size - 1
     state = np.zeros((t.rows, LANES))
     for n in range(t.constant_row.size):
-        state[t.constant_row[n]] = t.constant_value[n]
+        fill_row(state, t.constant_row[n], t.constant_value[n])
     for n in range(s.covariance.size):
-        state[t.observed + 1 + k + n] = s.covariance[n]
-        state[t.weight + 1 + k + n] = s.weight[n]
-    state[t.weight] = 1.0 / s.snp_error
+        fill_row(state, t.observed + 1 + k + n, s.covariance[n])
+        fill_row(state, t.weight + 1 + k + n, s.weight[n])
+    fill_row(state, t.weight, 1.0 / s.snp_error)
     one = np.zeros(LANES)
     off = np.zeros(LANES, dtype=np.bool_)
     return Block(

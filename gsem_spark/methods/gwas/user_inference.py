@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas import outcomes
 from gsem_spark.methods.gwas.arrangement import Sampling
-from gsem_spark.methods.gwas.jit import jit
+from gsem_spark.methods.gwas.jit import inlined, inner
 from gsem_spark.methods.gwas.lanes import LANES, add_products, backward_lanes, forward_lanes, quadratic_lanes
 from gsem_spark.methods.gwas.tape import Tape
 from gsem_spark.methods.gwas.targets import Targets
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-@jit
+@inner
 def fill_influence(t: Tape, own: int, parameter: int, b: Block) -> None:
     """How one target moves with each moment: its row of (D'WD)^-1 D'W, with the factor of D'WD in the state.
 
@@ -48,7 +48,7 @@ def fill_influence(t: Tape, own: int, parameter: int, b: Block) -> None:
     add_products(s, t.to_influence)
 
 
-@jit
+@inner
 def fill_variance(t: Tape, m: Sampling, used: int, b: Block, out: Floats) -> None:
     """Sampling variance (lanes,) of the target whose influence stands in the state; ``used`` of its LDSC moments count."""
     s = b.s
@@ -61,7 +61,7 @@ def fill_variance(t: Tape, m: Sampling, used: int, b: Block, out: Floats) -> Non
     quadratic_lanes(m.V, used, s, t.influence + 1 + t.k, b.scratch, out)
 
 
-@jit
+@inner
 def fill_covariances(t: Tape, m: Sampling, rows: Floats, b: Block) -> None:
     """Sampling covariances of all targets from ``rows`` (r, 1 + k + k*, lanes), their influence."""
     k, size, lanes = t.k, m.V.shape[0], b.v.size
@@ -89,7 +89,7 @@ def fill_covariances(t: Tape, m: Sampling, rows: Floats, b: Block) -> None:
                 b.covariance[other, r, l] = total
 
 
-@jit
+@inlined
 def fill_targets(t: Tape, m: Sampling, targets: Targets, b: Block) -> None:
     """Estimates of the targets and their sampling variances, or covariances where the block is wide."""
     s = b.s
@@ -102,14 +102,16 @@ def fill_targets(t: Tape, m: Sampling, targets: Targets, b: Block) -> None:
             n = t.searched + own
             b.est[r, l] = s[t.observed + n, l] - s[t.implied[n], l] if own >= 0 else s[t.x + targets.parameter[r], l]
         if wide:
-            rows[r] = s[t.influence : t.influence + t.implied.size]
+            for n in range(t.implied.size):
+                for l in range(lanes):
+                    rows[r, n, l] = s[t.influence + n, l]
         else:
             fill_variance(t, m, t.cell.size if own >= 0 else t.searched - 1 - t.k, b, b.covariance[r, 0])
     if wide:
         fill_covariances(t, m, rows, b)
 
 
-@jit
+@inner
 def fill_fit(t: Tape, m: Sampling, targets: Targets, b: Block) -> None:
     """Q_SNP of each factor from the traits' residual effects in units of their standard errors, and the model's chi-square."""
     s = b.s
@@ -123,7 +125,8 @@ def fill_fit(t: Tape, m: Sampling, targets: Targets, b: Block) -> None:
         for j in range(size):
             for l in range(lanes):
                 s[t.part + j, l] = s[t.u + targets.q_trait[start + j], l]
-        b.q[f] = 0.0
+        for l in range(lanes):
+            b.q[f, l] = 0.0
         quadratic_lanes(targets.q_precision[f], size, s, t.part, b.scratch, b.q[f])
     for l in range(lanes):
         b.chisq[l] = s[t.residual, l] * s[t.residual, l] / m.snp_error
@@ -131,7 +134,7 @@ def fill_fit(t: Tape, m: Sampling, targets: Targets, b: Block) -> None:
     quadratic_lanes(m.precision, m.precision.shape[0], s, t.residual + 1 + t.k, b.scratch, b.chisq)
 
 
-@jit
+@inner
 def flag_improper(t: Tape, b: Block) -> None:
     """Give ``HEYWOOD_TRAIT`` and the variable (less 1) to lanes with a negative variance at the estimate."""
     s = b.s

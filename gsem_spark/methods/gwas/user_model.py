@@ -239,14 +239,15 @@ class UserModelGwas:
 
     def _run(self, rows: Ints, smooth: bool, batch: Batch, found: Found) -> None:
         parts = self.parts
+        full = np.empty((self.S.shape[0] + 1,) * 2) if smooth else None
         if parts.reduced is not None and parts.shared is not None and parts.reduced.exact:
-            closed_batch(rows, smooth, parts.reduced, parts.shared, self.targets, batch, found)
+            closed_batch(rows, full, parts.reduced, parts.shared, self.targets, batch, found)
         elif parts.reduced is not None and parts.shared is not None:
             shared = Shared(*(x.copy() for x in parts.shared)) if smooth else parts.shared
-            linear_batch(rows, smooth, parts.reduced, shared, self.targets, batch, found)
+            linear_batch(rows, full, parts.reduced, shared, self.targets, batch, found)
         elif parts.tape is not None and parts.sampling is not None:
             start = self._search_start(parts.tape)
-            user_batch(rows, smooth, parts.tape, parts.sampling, self.targets, start, batch, found)
+            user_batch(rows, full, parts.tape, parts.sampling, self.targets, start, batch, found)
 
     def _search_start(self, tape: Tape) -> Floats:
         out = np.zeros(tape.q)
