@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gsem_spark.methods.lmm import Spectrum, kinship_spectrum, prepare_scan, scan_block
-from gsem_spark.methods.lmm.exact import fit_tile, rotate_tile
+from gsem_spark.methods.lmm.exact import fit_tile, rotated_tile
 from gsem_spark.methods.lmm.exact_kernel import OK, PENDING, fit_rows
 from gsem_spark.methods.lmm.exact_series import HALF_WIDTH
-from gsem_spark.methods.lmm.tiles import load_tile
+from gsem_spark.methods.lmm.hard_calls import rotated_tiles
 
 
 def cohort(seed: int = 4, n: int = 260, S: int = 90) -> tuple[np.ndarray, Spectrum, np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def test_series_give_what_passes_over_the_samples_give(low_rank: bool, reml: boo
         spectrum = Spectrum(spectrum.eigenvalues[-60:], np.ascontiguousarray(spectrum.vectors[:, -60:]))
     null = prepare_scan(y, X, K=spectrum, test=["wald_f", "lrt_ml"], exact=True).exact
     assert null is not None
-    tile = rotate_tile(null, load_tile(G, 0, True))
+    tile = rotated_tile(null, *next(rotated_tiles(G, null.basis, True)))
     by_series = fit_tile(null, tile, len(G), reml)
     out, codes = np.zeros((len(G), 4)), np.full(len(G), PENDING)
     start = null.start_reml if reml else null.start_ml

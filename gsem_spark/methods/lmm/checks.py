@@ -137,13 +137,16 @@ def as_kinship(K: ArrayLike, n: int | None = None) -> Floats:
         raise DataError(f"the kinship has {len(values)} samples, the phenotype {n}", where="K",
                         remedy="match both by sample before fitting")
     _finite(values, "K")
-    difference = np.abs(values - values.T)
+    difference = values - values.T
+    np.abs(difference, out=difference)
     worst = np.unravel_index(int(np.argmax(difference)), values.shape)
     if difference[worst] > SYMMETRY_RTOL * max(float(np.abs(values).max()), np.finfo(float).tiny):
         i, j = int(worst[0]), int(worst[1])
         raise DataError(f"the kinship is not symmetric: K[{i}, {j}] is {values[i, j]:.8g}, K[{j}, {i}] is {values[j, i]:.8g}",
                         where="K", remedy="check how the matrix was read (row names, triangle)")
-    return 0.5 * (values + values.T)
+    middle = np.add(values, values.T, out=difference)
+    middle *= 0.5
+    return np.asarray(middle)
 
 
 def as_spectrum(values: Floats) -> Floats:

@@ -22,8 +22,17 @@ def jit(function: Callable[P, T]) -> Callable[P, T]:
     The order of a sum is chosen when the kernel is compiled and depends on the length of the sum alone, so that a variant
     has the same bytes in whatever block it comes, on every machine of a kind.
     """
+    return _compile(function, FLAGS)
+
+
+def jit_in_order(function: Callable[P, T]) -> Callable[P, T]:
+    """Compile a kernel whose sums are taken in the order written, nothing contracted: for loops over neighbouring results."""
+    return _compile(function, set())
+
+
+def _compile(function: Callable[P, T], flags: set[str]) -> Callable[P, T]:
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FLAGS)(function)
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)(function)
     except (RuntimeError, OSError):
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=FLAGS)(function)
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=flags)(function)
     return cast("Callable[P, T]", compiled)

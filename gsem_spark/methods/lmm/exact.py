@@ -140,12 +140,8 @@ def prepare_exact(spectrum: Spectrum, y: Floats, X: Floats, precision: str = "fl
                      grid, series, np.ascontiguousarray(linalg.qr(W.T, mode="economic")[0]))
 
 
-def rotate_tile(null: ExactNull, tile: Tile) -> RotatedTile:
-    """A tile in the basis of the null model."""
-    if null.basis.dtype == np.float32:
-        rotated = (tile.rows.astype(np.float32) @ null.basis).astype(np.float64)
-    else:
-        rotated = tile.rows @ null.basis
+def rotated_tile(null: ExactNull, tile: Tile, rotated: Floats) -> RotatedTile:
+    """A tile in the basis of the null model, given the product of its rows with the basis."""
     inside = np.empty(len(rotated))
     row_sums_of_squares(rotated, inside)
     rest = np.zeros(len(rotated))

@@ -214,7 +214,7 @@ def fit_multitrait(
     values = as_columns(Y, "Y", traits)
     n, P = values.shape
     design, labels = as_design(X, n, names)
-    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(as_kinship(K, n))
+    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(K, n)
     if spectrum.n != n:
         raise DataError(f"the kinship has {spectrum.n} samples, the phenotypes {n}", where="K")
     if n * P <= design.shape[1] * P + P * (P + 1) or dependent_columns(values):

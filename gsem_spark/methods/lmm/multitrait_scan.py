@@ -14,11 +14,12 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods import pvalues
 from gsem_spark.methods.lmm import traitkernel
 from gsem_spark.methods.lmm.checks import dependent_columns, spans_constant
+from gsem_spark.methods.lmm.hard_calls import rotated_tiles
 from gsem_spark.methods.lmm.interactions import solve_sets
 from gsem_spark.methods.lmm.multitrait import MultitraitFit, full_loglik, refit
 from gsem_spark.methods.lmm.scan import allele_frequency, with_messages
 from gsem_spark.methods.lmm.statistics import statistic
-from gsem_spark.methods.lmm.tiles import Tile, as_block, load_tile, tile_rows
+from gsem_spark.methods.lmm.tiles import Tile, as_block
 from gsem_spark.methods.lmm.traitcov import fit_structured
 from gsem_spark.methods.lmm.whiten import Precision
 
@@ -196,15 +197,16 @@ def scan_multitrait_block(plan: TraitScanPlan, block: ArrayLike, first: int = 0)
     """Test a block (S, n) of variants; the same rows, to the last bit, however variants are cut into blocks."""
     genotypes = as_block(block, plan.fit.data.n)
     parts = []
-    for start in range(0, len(genotypes), tile_rows(plan.fit.data.n)):
-        tile = load_tile(genotypes, start, plan.centre)
-        rotated, outside = _rotate(plan, tile)
+    start = first
+    for tile, rotated in rotated_tiles(genotypes, plan.basis, plan.centre):
+        outside = _outside(plan, tile, rotated)
         sums = {kind: _sums(null, rotated, outside) for kind, null in plan.nulls.items()}
         for design in plan.designs:
             for test in plan.tests:
                 columns = (_exact_columns if plan.exact and test in REFITTED else _fixed_columns)
                 body = columns(plan, design, test, tile, rotated, outside, sums[TESTS[test]])
-                parts.append(_frame(plan, design, test, tile, start + first, body))
+                parts.append(_frame(plan, design, test, tile, start, body))
+        start += tile.size
     if not parts:
         return pd.DataFrame()
     frame = pd.concat(parts).sort_values("variant", kind="stable").reset_index(drop=True)
@@ -213,13 +215,12 @@ def scan_multitrait_block(plan: TraitScanPlan, block: ArrayLike, first: int = 0)
     return with_messages(frame)
 
 
-def _rotate(plan: TraitScanPlan, tile: Tile) -> tuple[Floats, Floats]:
-    single = plan.basis.dtype == np.float32
-    rotated = np.asarray((tile.rows.astype(np.float32) if single else tile.rows) @ plan.basis, dtype=np.float64)
+def _outside(plan: TraitScanPlan, tile: Tile, rotated: Floats) -> Floats:
+    """Sum of squares of each row that lies outside of the basis."""
     outside = np.zeros(len(rotated))
     if plan.fit.data.rotated.hidden:
         outside[: tile.size] = np.maximum(tile.sumsq - (rotated[: tile.size] ** 2).sum(axis=1), 0.0)
-    return rotated, outside
+    return outside
 
 
 def _sums(null: TraitNull, rotated: Floats, outside: Floats) -> tuple[Floats, Floats]:

@@ -90,15 +90,15 @@ class Rotated:
         return self.n - len(self.eigenvalues)
 
 
-def kinship_spectrum(K: ArrayLike) -> Spectrum:
-    """Eigenvalues and eigenvectors of a kinship.
+def kinship_spectrum(K: ArrayLike, n: int | None = None) -> Spectrum:
+    """Eigenvalues and eigenvectors of a kinship, of n samples where n is given.
 
     Raises
     ------
     DataError
-        When K is not square, finite, symmetric or positive semidefinite.
+        When K is not square, finite, symmetric or positive semidefinite, or of another size.
     """
-    values, vectors = linalg.eigh(as_kinship(K), driver="evd", check_finite=False)
+    values, vectors = linalg.eigh(as_kinship(K, n), driver="evd", overwrite_a=True, check_finite=False)
     return Spectrum(as_spectrum(values), vectors)
 
 
@@ -153,7 +153,7 @@ def eigen_rotation(K: ArrayLike | Spectrum, y: ArrayLike, X: ArrayLike | None = 
     """
     values = as_vector(y)
     design, labels = as_design(X, len(values), names)
-    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(as_kinship(K, len(values)))
+    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(K, len(values))
     if spectrum.n != len(values):
         raise DataError(f"the kinship has {spectrum.n} samples, the phenotype {len(values)}", where="K")
     d, rows = rotate_columns(spectrum, np.column_stack([design, values]))

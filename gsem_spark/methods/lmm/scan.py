@@ -7,7 +7,7 @@ into blocks. ``scan`` does both on arrays in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import exact as refits
-from gsem_spark.methods.lmm.checks import as_design, as_kinship, as_vector, dependent_columns, spans_constant
+from gsem_spark.methods.lmm.checks import as_design, as_vector, dependent_columns, spans_constant
 from gsem_spark.methods.lmm.exact_kernel import OK
+from gsem_spark.methods.lmm.hard_calls import rotated_tiles
 from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
 from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, eigen_rotation, kinship_spectrum
 from gsem_spark.methods.lmm.statistics import NULL_OF, REFITTED, check_tests, statistic, tail
-from gsem_spark.methods.lmm.tiles import Tile, as_block, load_tile, tile_rows
+from gsem_spark.methods.lmm.tiles import Tile, as_block, loaded_tiles
 from gsem_spark.methods.lmm.whiten import Precision, Whitening, prepare_whitening
 
 Floats = NDArray[np.float64]
@@ -212,7 +213,7 @@ def _spectrum(K: ArrayLike | Spectrum | None, W: ArrayLike | None, n: int) -> Sp
     elif K is None:
         return Spectrum(np.empty(0), np.empty((n, 0)))
     else:
-        spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(as_kinship(K, n))
+        spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(K, n)
     if spectrum.n != n:
         raise DataError(f"the {'background' if W is not None else 'kinship'} has {spectrum.n} samples, the phenotype {n}",
                         where="W" if W is not None else "K", remedy="match both by sample")
@@ -252,12 +253,15 @@ def scan_block(plan: ScanPlan, block: ArrayLike, sets: Sequence[Sequence[int]] |
 def _single_variants(plan: ScanPlan, genotypes: NDArray[Any], first: int) -> pd.DataFrame:
     parts: dict[str, list[dict[str, Any]]] = {test: [] for test in plan.tests}
     counts: list[tuple[Floats, NDArray[np.int64]]] = []
-    scratch = None
-    for start in range(0, len(genotypes), tile_rows(plan.n)):
-        tile = load_tile(genotypes, start, plan.centre, scratch)
-        scratch = tile.rows
+    exact = plan.exact
+    tiles: Iterator[tuple[Tile, Floats | None]]
+    if exact is None:
+        tiles = ((tile, None) for tile in loaded_tiles(genotypes, plan.centre))
+    else:
+        tiles = rotated_tiles(genotypes, exact.basis, plan.centre)
+    for tile, rotated in tiles:
         counts.append((tile.mean, tile.missing))
-        columns = _test_tile(plan, tile)
+        columns = _test_tile(plan, tile, rotated)
         for test in plan.tests:
             parts[test].append(columns[test])
     frames = []
@@ -293,11 +297,11 @@ def _columns(plan: ScanPlan, test: str) -> list[str]:
     return ["beta", "se", "df", "stat", "p", "neglog10p", "status", *fitted]
 
 
-def _test_tile(plan: ScanPlan, tile: Tile) -> dict[str, dict[str, Any]]:
+def _test_tile(plan: ScanPlan, tile: Tile, product: Floats | None) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     fits = {}
-    if plan.exact is not None:
-        rotated = refits.rotate_tile(plan.exact, tile)
+    if plan.exact is not None and product is not None:
+        rotated = refits.rotated_tile(plan.exact, tile, product)
         for kind in ("reml", "ml"):
             if any(t in REFITTED and NULL_OF[t] == kind for t in plan.tests):
                 fits[kind] = refits.fit_tile(plan.exact, rotated, tile.size, kind == "reml")

@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.methods.lmm.checks import as_columns, as_design, as_kinship, spans_constant
+from gsem_spark.methods.lmm.checks import as_columns, as_design, spans_constant
+from gsem_spark.methods.lmm.hard_calls import rotated_tiles
 from gsem_spark.methods.lmm.manyphenotypes import fit_rotated
 from gsem_spark.methods.lmm.rotation import Rotated, Spectrum, kinship_spectrum, log_det_cross, rotation_basis
 from gsem_spark.methods.lmm.scan import SINGULAR_RTOL, allele_frequency, refits_bound, with_messages
 from gsem_spark.methods.lmm.statistics import NULL_OF, check_tests, statistic
-from gsem_spark.methods.lmm.tiles import Tile, as_block, load_tile, tile_rows
+from gsem_spark.methods.lmm.tiles import Tile, as_block
 from gsem_spark.methods.lmm.whiten import Precision
 
 Floats = NDArray[np.float64]
@@ -82,7 +83,7 @@ def prepare_scan_phenotypes(
     if K is None:
         raise ConfigError("phenotypes share a rotation, but there is no kinship", where="K",
                           remedy="use `scan` for plain regression")
-    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(as_kinship(K, n))
+    spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(K, n)
     if spectrum.n != n:
         raise DataError(f"the kinship has {spectrum.n} samples, the phenotypes {n}", where="K")
     d, basis = rotation_basis(spectrum, np.column_stack([design, values]))
@@ -108,15 +109,15 @@ def scan_phenotypes_block(plan: PhenotypesPlan, block: ArrayLike, first: int = 0
     """Test a block (S, n) of variants; the same rows, to the last bit, however variants are cut into blocks."""
     genotypes = as_block(block, plan.n)
     parts = []
-    for start in range(0, len(genotypes), tile_rows(plan.n)):
-        parts.append(_test_tile(plan, load_tile(genotypes, start, plan.centre), start + first))
+    start = first
+    for tile, rotated in rotated_tiles(genotypes, plan.basis, plan.centre):
+        parts.append(_test_tile(plan, tile, rotated, start))
+        start += tile.size
     return with_messages(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame()
 
 
-def _test_tile(plan: PhenotypesPlan, tile: Tile, first: int) -> pd.DataFrame:
+def _test_tile(plan: PhenotypesPlan, tile: Tile, rotated: Floats, first: int) -> pd.DataFrame:
     P, size = len(plan.traits), tile.size
-    single = plan.basis.dtype == np.float32
-    rotated = np.asarray((tile.rows.astype(np.float32) if single else tile.rows) @ plan.basis, dtype=np.float64)
     whole = (rotated**2 @ plan.weights)[:size]
     if rotated.shape[1] < plan.n:
         outside = np.maximum(tile.sumsq - (rotated[:size] ** 2).sum(axis=1), 0.0)

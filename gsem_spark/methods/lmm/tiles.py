@@ -6,6 +6,7 @@ last one filled up with rows of zeros, so that a variant's result has the same b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,6 +93,15 @@ def load_tile(block: NDArray[Any], start: int, centre: bool, scratch: Floats | N
     decode = _decode_int8 if part.dtype == np.int8 else _decode_float
     decode(part, centre, rows, mean, missing, sumsq, constant)
     return Tile(rows, mean, missing, sumsq, constant)
+
+
+def loaded_tiles(block: NDArray[Any], centre: bool) -> Iterator[Tile]:
+    """All tiles of a block in order; a tile's rows are overwritten by those of the next."""
+    scratch = None
+    for start in range(0, len(block), tile_rows(block.shape[1])):
+        tile = load_tile(block, start, centre, scratch)
+        scratch = tile.rows
+        yield tile
 
 
 @jit
