@@ -199,23 +199,25 @@ def common_factor(
 def report(
     workspace: WorkspaceArgument,
     run: Annotated[
-        list[str] | None, typer.Option("--run", help="Run of gwas or wald; may be repeated; the last run by default.")
+        list[str] | None,
+        typer.Option("--run", help="Run of gwas, wald, lmm, mtlmm or bootstrap; may be repeated; the last runs by default."),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the HTML report of a GWAS run, of any model, or several on one page: one file without links to the network.
+    """Write the HTML report of GWAS and mixed-model runs on one page: one file without links to the network.
 
-    Reads the run's tables. Writes a report folder in the workspace.
+    Reads the runs' tables. Writes a report folder in the workspace. By default the page is of the last GWAS, or of the last
+    mixed-model run where there is none, with the workspace's last mixed models.
 
     Example: [bold]gsem-spark report my_study[/bold]
     """
-    from gsem_spark.steps.gwas.run import run_of
     from gsem_spark.steps.report.step import report as write
+    from gsem_spark.steps.report.step import sorted_runs
 
     ws = open_workspace(workspace)
-    first, *others = [run_of(ws, name) for name in run] if run else [run_of(ws)]
+    first, scans, mixed = sorted_runs(ws, run) if run else (None, (), None)
     with progress_of(quiet).stage("report"):
-        path = write(ws, first, scans=others)
+        path = write(ws, first, scans=scans, mixed=mixed)
     out.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 

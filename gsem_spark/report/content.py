@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from gsem_spark.methods.ldsc.covstruct import CovStruct
+from gsem_spark.report.mixed_content import BootstrapContent, MixedContent
 from gsem_spark.report.reconcile_content import ReconcileContent, ReviewContent
 from gsem_spark.thresholds import GENOME_WIDE_P
 
@@ -129,6 +130,8 @@ class ReportContent:
         Models that the user wrote, in the order to show.
     scans
         GWAS of users' models and Wald tests, in the order to show.
+    mixed, bootstraps
+        Scans of genotypes under mixed models, and bootstraps of such models, in the order to show.
     """
 
     title: str
@@ -146,3 +149,5 @@ class ReportContent:
     review: ReviewContent | None = None
     models: tuple[UserModelContent, ...] = ()
     scans: tuple[ScanContent, ...] = ()
+    mixed: tuple[MixedContent, ...] = ()
+    bootstraps: tuple[BootstrapContent, ...] = ()

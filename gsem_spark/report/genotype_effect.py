@@ -69,8 +69,9 @@ def genotype_effect(shown: GenotypeEffect) -> Figure:
     axes.set_xlim(-0.45, 2.45)
     axes.set_xlabel(f"copies of {shown.a1}")
     axes.set_ylabel(f"{shown.trait}, less covariates")
-    axes.text(0.02, 0.985, f"per copy {shown.beta:.3g} (SE {shown.se:.2g}), " + r"$-\log_{10}p$" + f" = {shown.neglog10p:.3g}",
-              transform=axes.transAxes, va="top", fontsize=7.5, color=INK)
+    words = f"per copy {shown.beta:.3g} (SE {shown.se:.2g}), ".replace("-", "\u2212")
+    axes.text(0.02, 0.985, words + r"$-\log_{10}p$" + f" = {shown.neglog10p:.3g}", transform=axes.transAxes, va="top",
+              fontsize=7.5, color=INK)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.08 * (high - low))
     return figure

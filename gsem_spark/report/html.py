@@ -14,6 +14,7 @@ from gsem_spark.report.figures import Q_SNP_BOLD, svg_data_uri, to_svg
 from gsem_spark.report.forest import loci_forest
 from gsem_spark.report.heatmap import rg_heatmap
 from gsem_spark.report.manhattan import manhattan
+from gsem_spark.report.mixed_sections import bootstrap_sections, mixed_figures, mixed_key_figures, mixed_sections, mixed_verdict
 from gsem_spark.report.model_sections import model_figures, model_sections
 from gsem_spark.report.path_diagram import path_diagram
 from gsem_spark.report.qq import QQPanel, qq
@@ -28,7 +29,8 @@ def report_figures(content: ReportContent) -> dict[str, Figure]:
     """Draw every figure that the content has data for.
 
     Their names: ``heatmap path_diagram manhattan qq forest``, of users' models ``model_1`` …, of their GWAS
-    ``scan_1_1_manhattan`` …, and of a reconciliation ``miami effect_forest effect_scatter``.
+    ``scan_1_1_manhattan`` …, of mixed models ``mixed_1_1_manhattan`` …, and of a reconciliation ``miami effect_forest
+    effect_scatter``.
     """
     figures: dict[str, Figure] = {}
     if content.cov is not None and content.cov.k > 1:
@@ -56,6 +58,7 @@ def report_figures(content: ReportContent) -> dict[str, Figure]:
         if len(gwas.effects) and len(factor_loci) and factor_loci["snp"].isin(gwas.effects["snp"]).any():
             figures["forest"] = loci_forest(gwas.effects, factor_loci, factor_name=gwas.factor)
     figures |= scan_figures(content.scans)
+    figures |= mixed_figures(content.mixed)
     if content.reconcile is not None:
         figures |= reconcile_figures(content.reconcile, gwas.factor if gwas is not None else "F1")
     return figures
@@ -92,7 +95,7 @@ def render_page(content: ReportContent, svgs: Mapping[str, str]) -> str:
     template = environment.get_template("report.html.j2")
     return template.render(
         content=content,
-        verdict=verdict_sentence(content),
+        verdict=_verdict(content),
         key_figures=key_figures(content),
         images={name: svg_data_uri(svg) for name, svg in svgs.items()},
         tables=_tables(content),
@@ -100,7 +103,14 @@ def render_page(content: ReportContent, svgs: Mapping[str, str]) -> str:
         captions=_captions(content),
         user_models=model_sections(content.models),
         scans=scan_sections(content.scans),
+        mixed=mixed_sections(content.mixed),
+        bootstraps=bootstrap_sections(content.bootstraps),
     )
+
+
+def _verdict(content: ReportContent) -> str:
+    of_mixed_models = content.cov is None and content.gwas is None and content.model is None and not content.scans
+    return mixed_verdict(content.mixed[0]) if of_mixed_models and content.mixed else verdict_sentence(content)
 
 
 def key_figures(content: ReportContent) -> list[tuple[str, str]]:
@@ -118,6 +128,8 @@ def key_figures(content: ReportContent) -> list[tuple[str, str]]:
         first = content.scans[0]
         figures.append(("SNPs tested", count(sum(first.status.values()))))
         figures += [(f"loci of {path.label}", count(path.figures.get("loci"))) for path in first.paths[:3]]
+    elif content.mixed and content.cov is None:
+        figures += mixed_key_figures(content.mixed[0])
     return figures
 
 

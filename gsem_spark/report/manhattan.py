@@ -20,6 +20,8 @@ _PANEL, _STRIP, _GAP, _EDGE, _HEAD = 2.3, 0.82, 0.28, 0.08, 0.3
 _FACTOR_COLOURS = ("#12507B", "#6FA8D0")
 _Q_COLOURS = ("#8A3B12", "#DDA07C")
 _LABEL_PT = 6.5
+_CHARACTER = 0.052
+"""Inches of a character of a label, about."""
 _LABEL_GAP = 0.115
 """Inches from one upright label to the next."""
 _CHROMOSOME_GAP = 0.006
@@ -96,7 +98,7 @@ def manhattan(
     if lower is None:
         above["factor_only"] = True  # there is nothing to tell the leads apart by
     room = int((_WIDTH - _LEFT - _RIGHT) / _LABEL_GAP)
-    strips = [_STRIP if len(leads) else _EDGE for leads in (above, below)]
+    strips = [_strip(leads) for leads in (above, below)]
     height = _HEAD + strips[0] + _PANEL + (0.45 if lower is None else _GAP + _PANEL + strips[1] + _HEAD)
     figure = new_figure(_WIDTH, height)
     width = _WIDTH - _LEFT - _RIGHT
@@ -167,6 +169,12 @@ def _panel(
             zorder=5,
             bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.9, "pad": 0.6},
         )
+
+
+def _strip(leads: pd.DataFrame) -> float:
+    """Inches for the names of leads: long ones, such as positions, need more than rs numbers do."""
+    longest = max((len(name) for name in leads["snp"]), default=0)
+    return max(_STRIP, 0.25 + _CHARACTER * longest) if longest else _EDGE
 
 
 def _leads(loci: pd.DataFrame | None, axis: GenomeAxis, signal: str) -> pd.DataFrame:

@@ -218,20 +218,20 @@ def status_table(gwas: GwasContent) -> Table:
     return statuses_table(gwas.status)
 
 
-def statuses_table(status: Mapping[str, int]) -> Table:
+def statuses_table(status: Mapping[str, int], meanings: Mapping[str, str] = STATUS_MEANINGS, counted: str = "SNPs") -> Table:
     """Counts by status, in the order of the words' meanings."""
     total = max(sum(status.values()), 1)
-    order = [s for s in STATUS_MEANINGS if status.get(s)] + sorted(set(status) - set(STATUS_MEANINGS))
+    order = [s for s in meanings if status.get(s)] + sorted(set(status) - set(meanings))
     rows = [
         (
             Cell(s, "code"),
-            Cell(STATUS_MEANINGS.get(s, ""), "muted"),
+            Cell(meanings.get(s, ""), "muted"),
             count(status[s]),
             f"{number(100 * status[s] / total, 2)} %",
         )
         for s in order
     ]
-    return table(("Status", "Meaning", "SNPs", "Share"), rows, (0, 1))
+    return table(("Status", "Meaning", counted, "Share"), rows, (0, 1))
 
 
 def loci_table(gwas: GwasContent, signal: str, limit: int = MAX_LOCI) -> Table:

@@ -89,6 +89,9 @@ def verdict_sentence(content: ReportContent) -> str:
         scan = content.scans[0]
         found = ", ".join(f"{spelled(int(p.figures.get('loci') or 0), 'locus', 'loci')} of {p.label}" for p in scan.paths)
         return f"Of {count(sum(scan.status.values()))} SNPs tested by the {scan.kind}: {found or 'no path of the SNP was kept'}."
+    if content.bootstraps and content.cov is None:
+        b = content.bootstraps[0]
+        return f"The mixed model of {b.trait} was drawn from and fitted again {count(b.summary['n'])} times."
     n = content.cov.k if content.cov is not None else len(content.traits)
     return f"Summary statistics of {spelled(n, 'trait')} were processed; no model was fitted."
 

@@ -1,5 +1,7 @@
 """``lmm``, ``mtlmm`` and ``bootstrap`` as they are typed, on a small cohort, in this process."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from mixed_model_files import HIT, MixedData
@@ -58,6 +60,13 @@ def test_random_terms_are_printed_with_their_tests(place):
     status, said = type_in("lmm", location, phenotypes, *formula, "--chromosomes", "2,5")
     assert status == 0, said
     assert "LRT" in said and "household" in said
+    status, said = type_in("report", location, "-q")
+    assert status == 0, said
+    page = Path(said.split("report: ")[1].strip()).read_text(encoding="utf-8")
+    for words in ("Mixed models of y2", "household", "LRT", "Bootstraps", "by copies of"):
+        assert words in page, words
+    status, said = type_in("report", location, "--run", "lmm-nothing", "-q")
+    assert (status, "there is no finished run 'lmm-nothing'" in said) == (4, True)
 
 
 @pytest.mark.slow

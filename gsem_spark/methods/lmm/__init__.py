@@ -23,7 +23,7 @@ from gsem_spark.methods.lmm.kinship import (
 )
 from gsem_spark.methods.lmm.low_rank import random_spectrum
 from gsem_spark.methods.lmm.manyphenotypes import fit_phenotypes
-from gsem_spark.methods.lmm.multitrait import MultitraitFit, fit_multitrait, genetic_covstruct
+from gsem_spark.methods.lmm.multitrait import MultitraitFit, fit_multitrait, genetic_covstruct, trait_correlations
 from gsem_spark.methods.lmm.multitrait_scan import (
     TraitScanPlan,
     prepare_multitrait_scan,
@@ -57,6 +57,6 @@ __all__ = [
     "leave_one_out", "log_likelihood", "low_rank_background", "match_samples", "mixture_lrt", "ml_solution",
     "normalise_kinship", "parse_fam", "pedigree_kinship", "prepare_multitrait_scan", "prepare_scan",
     "prepare_scan_phenotypes", "random_spectrum", "scan", "scan_block", "scan_multitrait", "scan_multitrait_block",
-    "scan_phenotypes", "scan_phenotypes_block", "split_arrays", "standardise", "summarise", "trait_designs", "unpack_grm",
-    "variance_component_test",
+    "scan_phenotypes", "scan_phenotypes_block", "split_arrays", "standardise", "summarise", "trait_correlations",
+    "trait_designs", "unpack_grm", "variance_component_test",
 ]

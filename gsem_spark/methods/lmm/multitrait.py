@@ -106,16 +106,7 @@ class MultitraitFit:
 
     def correlations(self) -> pd.DataFrame:
         """A row a pair of traits and kind (genetic, residual): r, se (delta method), z, p, neglog10p."""
-        rows = []
-        for kind, C, cov in (("genetic", self.Cg, self.Cg_cov), ("residual", self.Cn, self.Cn_cov)):
-            for i in range(len(self.traits)):
-                for j in range(i):
-                    r, se = _correlation(C, cov, i, j)
-                    rows.append({"kind": kind, "trait1": self.traits[j], "trait2": self.traits[i], "r": r, "se": se})
-        frame = pd.DataFrame(rows, columns=["kind", "trait1", "trait2", "r", "se"])
-        frame["z"] = frame["r"] / frame["se"]
-        frame["p"], frame["neglog10p"] = pvalues.from_z(frame["z"])
-        return frame
+        return trait_correlations(self.traits, self.Cg, self.Cg_cov, self.Cn, self.Cn_cov)
 
     def variances(self) -> pd.DataFrame:
         """A row a trait: sigmasq_g, se_g, sigmasq_e, se_e, hsq and its standard error (delta method)."""
@@ -129,6 +120,27 @@ class MultitraitFit:
             rows.append({"trait": self.traits[p], "sigmasq_g": g, "se_g": np.sqrt(vg), "sigmasq_e": e, "se_e": np.sqrt(ve),
                          "hsq": g / (g + e), "hsq_se": np.sqrt(spread)})
         return pd.DataFrame(rows)
+
+
+def trait_correlations(traits: Sequence[str], Cg: ArrayLike, Cg_cov: ArrayLike, Cn: ArrayLike, Cn_cov: ArrayLike) -> pd.DataFrame:
+    """Correlations of P traits, from covariances (P, P) and the sampling covariances of their vech; flat arrays do too.
+
+    Returns
+    -------
+    DataFrame
+        A row a pair of traits and kind (genetic, residual): ``kind trait1 trait2 r se z p neglog10p``, se by the delta method.
+    """
+    P, rows = len(traits), []
+    for kind, C, cov in (("genetic", Cg, Cg_cov), ("residual", Cn, Cn_cov)):
+        square, sampling = np.asarray(C, np.float64).reshape(P, P), np.asarray(cov, np.float64).reshape(P * (P + 1) // 2, -1)
+        for i in range(P):
+            for j in range(i):
+                r, se = _correlation(square, sampling, i, j)
+                rows.append({"kind": kind, "trait1": traits[j], "trait2": traits[i], "r": r, "se": se})
+    frame = pd.DataFrame(rows, columns=["kind", "trait1", "trait2", "r", "se"])
+    frame["z"] = frame["r"] / frame["se"]
+    frame["p"], frame["neglog10p"] = pvalues.from_z(frame["z"])
+    return frame
 
 
 def genetic_covstruct(Cg: ArrayLike, Cg_cov: ArrayLike, traits: Sequence[str], n: int) -> CovStruct:

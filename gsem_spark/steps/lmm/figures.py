@@ -17,8 +17,8 @@ from gsem_spark.methods.clumping import leads_by_distance
 from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.genotype_effect import GenotypeEffect, genotype_effect
 from gsem_spark.report.h2_profile import Profile, h2_profile
-from gsem_spark.report.manhattan import manhattan
-from gsem_spark.report.qq import QQPanel, qq
+from gsem_spark.report.mixed_content import MixedTest
+from gsem_spark.report.mixed_sections import manhattan_of_test, qq_of_tests
 from gsem_spark.steps.genotypes.source import block_source, cohort_of, decode
 from gsem_spark.steps.lmm.config import LmmConfig
 from gsem_spark.steps.lmm.rows import SCAN_COLUMNS, block_rows
@@ -28,51 +28,61 @@ from gsem_spark.steps.report.data import ScanPoints, Signals, thinned_signals
 if TYPE_CHECKING:
     from gsem_spark.steps.lmm.run import LmmRun
 
-LEADS: Final = 40
-"""Leads that a Manhattan plot names."""
 LEAD_DISTANCE_BP: Final = 1_000_000
 QQ_PANELS: Final = 6
 _KEY: Final = ("trait", "design", "test")
 """Columns that tell the tests of a variant apart."""
+_LEAD_COLUMNS: Final = ("snp", "chr", "bp", "a1", "a2", "af", "n", "beta", "se", "p", "neglog10p")
 
 
 def manhattan_of(run: LmmRun, trait: str, design: str, test: str) -> Figure:
     """Manhattan plot of one trait, design and test, leads named."""
-    return _manhattan(points_of(run, [(trait, design, test)])[0], run.hits(), trait, design, test)
-
-
-def _manhattan(points: ScanPoints, hits: pd.DataFrame, trait: str, design: str, test: str) -> Figure:
-    mine = hits[(hits["trait"] == trait) & (hits["design"] == design) & (hits["test"] == test)]
-    leads = _leads(mine).assign(signal="factor", factor_only=True, q_snp_p=1.0)
-    return manhattan(points.manhattan, None, leads, title=_title(trait, design, test), max_labels=LEADS)
+    rows = [row for row in run.summary["tests"] if _key(row) == (trait, design, test)]
+    return manhattan_of_test(drawn_tests(run, rows)[0])
 
 
 def qq_of(run: LmmRun, trait: str | None = None) -> Figure:
     """QQ plots side by side, one a trait, design and test (at most :data:`QQ_PANELS`)."""
     rows = [row for row in run.summary["tests"] if trait in (None, row["trait"])][:QQ_PANELS]
-    return _qq(rows, points_of(run, [_key(row) for row in rows]))
+    return qq_of_tests(drawn_tests(run, rows))
 
 
-def _qq(rows: Sequence[Mapping[str, Any]], points: Sequence[ScanPoints]) -> Figure:
-    inflations = [float("nan") if row["lambda_gc"] is None else float(row["lambda_gc"]) for row in rows]
-    titles = [_title(*_key(row)) for row in rows]
-    return qq([QQPanel(title, p.qq, inflation) for title, p, inflation in zip(titles, points, inflations, strict=True)])
+def drawn_tests(run: LmmRun, rows: Sequence[Mapping[str, Any]]) -> list[MixedTest]:
+    """What figures draw of some of a run's tests (rows of ``run.summary["tests"]``), read in the same passes."""
+    hits, points = run.hits(), points_of(run, [_key(row) for row in rows])
+    made = []
+    for row, drawn in zip(rows, points, strict=True):
+        trait, design, test = _key(row)
+        mine = hits[(hits["trait"] == trait) & (hits["design"] == design) & (hits["test"] == test)]
+        inflation = float("nan") if row["lambda_gc"] is None else float(row["lambda_gc"])
+        made.append(MixedTest(trait, design, test, drawn.manhattan, drawn.qq, _leads(mine), inflation))
+    return made
 
 
 def profile_of(run: LmmRun, trait: str | None = None) -> Figure:
     """Profile likelihood of each trait's heritability; of models without each chromosome all, the first marked."""
+    return h2_profile([p for p in profiles_of(run.models()) if trait is None or p.title.startswith(f"{trait} (")])
+
+
+def profiles_of(models: pd.DataFrame) -> list[Profile]:
+    """Profile likelihoods of rows of ``lmm_models``."""
     profiles = []
-    for row in run.models().to_dict("records"):
-        if len(row["profile_hsq"]) and trait in (None, row["trait"]):
+    for row in models.to_dict("records"):
+        if len(row["profile_hsq"]):
             label = f"without chr {row['chr']}" if row["chr"] else ""
             title = f"{row['trait']} ({str(row['likelihood']).upper()})"
             curve = (np.array(row["profile_hsq"], dtype=np.float64), np.array(row["profile_loglik"], dtype=np.float64))
             profiles.append(Profile(title, *curve, float(row["hsq"]), label))
-    return h2_profile(profiles)
+    return profiles
 
 
 def effect_of(run: LmmRun, snp: str, trait: str) -> Figure:
-    """A trait by the genotype of one variant.
+    """A trait by the genotype of one variant; see :func:`shown_effect`."""
+    return genotype_effect(shown_effect(run, snp, trait))
+
+
+def shown_effect(run: LmmRun, snp: str, trait: str) -> GenotypeEffect:
+    """What is drawn of a trait by the genotype of one variant.
 
     Raises
     ------
@@ -86,9 +96,8 @@ def effect_of(run: LmmRun, snp: str, trait: str) -> Figure:
     row = rows.sort_values("test").iloc[0]
     places, values = adjusted(run, trait)
     genotypes = _genotypes(run, snp, int(row["chr"]))[places]
-    shown = GenotypeEffect(snp, str(row["a1"]), str(row["a2"]), trait, genotypes, values, float(row["beta"]), float(row["se"]),
-                           float(row["neglog10p"]))
-    return genotype_effect(shown)
+    return GenotypeEffect(snp, str(row["a1"]), str(row["a2"]), trait, genotypes, values, float(row["beta"]), float(row["se"]),
+                          float(row["neglog10p"]))
 
 
 def write_figures(run: LmmRun, folder: str | Path) -> list[Path]:
@@ -101,13 +110,12 @@ def write_figures(run: LmmRun, folder: str | Path) -> list[Path]:
     """
     figures: dict[str, Figure] = {}
     rows = run.summary["tests"]
-    hits, points = run.hits(), points_of(run, [_key(row) for row in rows])
-    for row, drawn in zip(rows, points, strict=True):
-        name = "_".join(_plain(word) for word in _key(row))
-        figures[f"manhattan_{name}"] = _manhattan(drawn, hits, *_key(row))
+    tests = drawn_tests(run, rows)
+    for row, test in zip(rows, tests, strict=True):
+        figures["manhattan_" + "_".join(_plain(word) for word in _key(row))] = manhattan_of_test(test)
         if row["design"] == "effect" and row["top_snp"] is not None:
             figures[f"effect_{_plain(row['trait'])}_{_plain(row['top_snp'])}"] = effect_of(run, row["top_snp"], row["trait"])
-    figures["qq"] = _qq(rows[:QQ_PANELS], points[:QQ_PANELS])
+    figures["qq"] = qq_of_tests(tests[:QQ_PANELS])
     if any(len(h) for h in run.models()["profile_hsq"]):
         figures["h2_profile"] = profile_of(run)
     written = []
@@ -171,12 +179,8 @@ def _leads(hits: pd.DataFrame) -> pd.DataFrame:
     """The strongest hits, none within a megabase of a stronger one."""
     ranked = hits.sort_values("neglog10p", ascending=False, kind="stable", ignore_index=True)
     lead = leads_by_distance(ranked["chr"], ranked["bp"], ranked.index, LEAD_DISTANCE_BP)
-    leads: pd.DataFrame = ranked.loc[lead == ranked.index, ["snp", "chr", "bp", "neglog10p"]]
-    return leads.head(LEADS).reset_index(drop=True)
-
-
-def _title(trait: str, design: str, test: str) -> str:
-    return f"{trait}: {test}" if design == "effect" else f"{trait}: {design} ({test})"
+    leads: pd.DataFrame = ranked.loc[lead == ranked.index, list(_LEAD_COLUMNS)].reset_index(drop=True)
+    return leads
 
 
 def _plain(text: str) -> str:

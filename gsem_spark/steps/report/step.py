@@ -1,4 +1,4 @@
-"""The report of a GWAS run: gathers what the tables hold, draws, and writes one HTML page with its figures beside it."""
+"""The report of a run: gathers what the tables hold, draws, and writes one HTML page with its figures beside it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from gsem_spark.methods.sem.fit import Fit
 from gsem_spark.report.content import GwasContent, ModelContent, ReportContent
 from gsem_spark.report.figures import to_png, to_svg
 from gsem_spark.report.html import render_page, report_figures
+from gsem_spark.steps.found_runs import FinishedRun, run_id_of
 from gsem_spark.steps.gwas.common_factor import GwasStep
-from gsem_spark.steps.gwas.run import Run, run_of
+from gsem_spark.steps.gwas.run import PER_SNP_STEPS, Run, run_of
 from gsem_spark.steps.ldsc.step import read_covstruct
 from gsem_spark.steps.models.common_factor import FitStep, read_fit
 from gsem_spark.steps.report.data import SCAN_COLUMNS, lead_effects, thinned_scan
 from gsem_spark.steps.report.files import ReportFolder
+from gsem_spark.steps.report.mixed import MIXED_STEPS, last_mixed_runs, mixed_contents, mixed_settings
 from gsem_spark.steps.report.models import user_models
 from gsem_spark.steps.report.reconcile import reconcile_content, review_content
 from gsem_spark.steps.report.scans import scan_contents
@@ -39,17 +41,19 @@ _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def report(
-    ws: Workspace, run: Run | str, *, title: str | None = None, truth: pd.DataFrame | None = None,
-    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (), out: str | Path | None = None,
+    ws: Workspace, run: FinishedRun | str | None = None, *, title: str | None = None, truth: pd.DataFrame | None = None,
+    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (), mixed: Sequence[FinishedRun | str] | None = None,
+    out: str | Path | None = None,
 ) -> str:
-    """Write the HTML report of a GWAS run, with each figure as PNG and SVG beside it.
+    """Write the HTML report of a run, with each figure as PNG and SVG beside it.
 
     Parameters
     ----------
     ws
         The run's workspace.
     run
-        What ``common_factor_gwas``, ``user_gwas`` or ``multivariate_wald`` returned, or its run id.
+        What ``common_factor_gwas``, ``user_gwas``, ``multivariate_wald``, ``lmm_scan``, ``mtlmm_scan`` or ``lmm_bootstrap``
+        returned, or its run id; by default the last GWAS, or the last mixed-model run of a workspace that has none.
     title
         Heading; by default the traits' names.
     truth
@@ -57,7 +61,10 @@ def report(
     models
         Names and run ids of users' models to show; by default the last of each name that has one of the run's traits.
     scans
-        Further runs of the same kinds to show on the page, each in a section of its own.
+        Further GWAS to show on the page, each in a section of its own.
+    mixed
+        Mixed-model runs to show; by default the workspace's last scan, its last of several traits in one model, and the last
+        bootstrap of each trait.
     out
         Folder to write to; by default ``reports`` in the workspace.
 
@@ -75,8 +82,7 @@ def report(
         The folder cannot be written.
     """
     folder = ReportFolder(ws, out)
-    run_id = run if isinstance(run, str) else run.run_id
-    content = report_content(ws, run_id, title=title, truth=truth, models=models, scans=scans)
+    content = report_content(ws, run_id_of(run), title=title, truth=truth, models=models, scans=scans, mixed=mixed)
     svgs: dict[str, str] = {}
     for name, figure in report_figures(content).items():
         svgs[name] = to_svg(figure)
@@ -86,14 +92,14 @@ def report(
 
 
 def report_content(
-    ws: Workspace, run_id: str, *, title: str | None = None, truth: pd.DataFrame | None = None,
-    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (),
+    ws: Workspace, run_id: str | None = None, *, title: str | None = None, truth: pd.DataFrame | None = None,
+    models: Mapping[str, str] | None = None, scans: Sequence[Run | str] = (), mixed: Sequence[FinishedRun | str] | None = None,
 ) -> ReportContent:
     """Gather a run's report from the tables; see :func:`report`."""
-    entry = ws.runs.last(run_id)
-    if entry is None or entry.status not in ("done", "empty"):
-        state = "is not in the ledger" if entry is None else f"has the state {entry.status}"
-        raise DataError(f"run {run_id} {state}", where=ws.location, remedy="run the GWAS to its end first")
+    own = last_mixed_runs(ws) if mixed is None else [str(run_id_of(given)) for given in mixed]
+    entry = _entry(ws, run_id, own)
+    if entry.step in MIXED_STEPS:
+        return _of_mixed_models(ws, entry, own, title)
     config: dict[str, Any] = json.loads(entry.config)
     cov = _covstruct(ws, entry)
     of_factor = entry.step == GwasStep.name
@@ -101,23 +107,75 @@ def report_content(
     traits, munge = _traits(ws, cov.traits)
     gwas = _gwas(ws, entry, cov) if entry.rows and of_factor else None
     others = [given if isinstance(given, str) else given.run_id for given in scans]
+    of_mixed, bootstraps = mixed_contents(ws, own)
     return ReportContent(
         title=title or f"{'Common factor' if of_factor else 'Genome-wide tests'} of {', '.join(cov.traits)}",
-        run_id=run_id,
+        run_id=entry.run_id,
         traits=traits,
         qc=_qc(ws, traits),
         cov=cov,
         model=None if fit is None else ModelContent.from_fit(fit, fit.model.syntax),
         gwas=gwas,
         models=user_models(ws, cov.traits, models),
-        scans=scan_contents(ws, [run_of(ws, name) for name in (others if of_factor else [run_id, *others])]),
-        settings={"munge": munge, "ldsc": dict(cov.settings), **({"common_factor": kept} if kept else {}), entry.step: config},
+        scans=scan_contents(ws, [run_of(ws, name) for name in (others if of_factor else [entry.run_id, *others])]),
+        mixed=of_mixed,
+        bootstraps=bootstraps,
+        settings={"munge": munge, "ldsc": dict(cov.settings), **({"common_factor": kept} if kept else {}), entry.step: config,
+                  **mixed_settings(ws, own)},
         truth=pd.DataFrame() if truth is None else truth,
         warnings=tuple(entry.warnings),
         provenance=_provenance(ws, entry, cov),
-        reconcile=reconcile_content(ws, run_id, gwas.factor_points) if gwas is not None else None,
-        review=review_content(ws, run_id),
+        reconcile=reconcile_content(ws, entry.run_id, gwas.factor_points) if gwas is not None else None,
+        review=review_content(ws, entry.run_id),
     )
+
+
+def sorted_runs(ws: Workspace, runs: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """Runs of any kind that shall be on one page: the one that it is of (the first GWAS, else the first), GWAS, mixed models.
+
+    Raises
+    ------
+    DataError
+        The ledger does not have one of them, it has not ended, or it is of a step that has no section.
+    """
+    every = []
+    for run in runs:
+        entry = ws.runs.last(run)
+        if entry is None or entry.status not in ("done", "empty") or entry.step not in (*PER_SNP_STEPS, *MIXED_STEPS):
+            raise DataError(f"there is no finished run {run!r} of gwas, wald, lmm, mtlmm or bootstrap", where=ws.location,
+                            remedy=f"gsem-spark runs {ws.location}")
+        every.append(entry)
+    gwas = [e.run_id for e in every if e.step in PER_SNP_STEPS]
+    mixed = [e.run_id for e in every if e.step in MIXED_STEPS]
+    return (gwas or mixed)[0], gwas[1:], mixed
+
+
+def _entry(ws: Workspace, run_id: str | None, mixed: Sequence[str]) -> RunEntry:
+    """The ledger's entry of the run that the page is of."""
+    if run_id is None:
+        gwas = [e for step in PER_SNP_STEPS for e in ws.runs.of_step(step) if e.status in ("done", "empty")]
+        if not gwas and not mixed:
+            raise DataError("there is no finished run to report", where=ws.location, remedy="run gsem-spark gwas or lmm first")
+        run_id = max(gwas, key=lambda e: e.ended or e.started).run_id if gwas else mixed[0]
+    entry = ws.runs.last(run_id)
+    if entry is None or entry.status not in ("done", "empty"):
+        state = "is not in the ledger" if entry is None else f"has the state {entry.status}"
+        raise DataError(f"run {run_id} {state}", where=ws.location, remedy="run the GWAS to its end first")
+    return entry
+
+
+def _of_mixed_models(ws: Workspace, entry: RunEntry, others: Sequence[str], title: str | None) -> ReportContent:
+    """The page of a mixed-model run: itself first, then the others but for an older one of its kind."""
+    kind = (entry.step, entry.summary.get("trait"))
+    alike = [e for e in map(ws.runs.last, others) if e is not None and (e.step, e.summary.get("trait")) == kind]
+    shown = list(dict.fromkeys([entry.run_id, *(run for run in others if run not in {e.run_id for e in alike})]))
+    of_mixed, bootstraps = mixed_contents(ws, shown)
+    traits = dict.fromkeys(str(t) for m in of_mixed for t in m.models["traits"].explode())
+    names = ", ".join(traits or dict.fromkeys(b.trait for b in bootstraps))
+    return ReportContent(
+        title=title or f"Mixed models of {names}", run_id=entry.run_id, mixed=of_mixed, bootstraps=bootstraps,
+        settings=mixed_settings(ws, shown), provenance=_provenance(ws, entry, None),
+    )  # fmt: skip
 
 
 def _covstruct(ws: Workspace, entry: RunEntry) -> CovStruct:
@@ -176,7 +234,7 @@ def _gwas(ws: Workspace, entry: RunEntry, cov: CovStruct) -> GwasContent:
     )
 
 
-def _provenance(ws: Workspace, entry: RunEntry, cov: CovStruct) -> dict[str, str]:
+def _provenance(ws: Workspace, entry: RunEntry, cov: CovStruct | None) -> dict[str, str]:
     """Versions and times; what is said comes from the ledger, so that the page does not change from one writing to the next."""
     said = {
         "gsem_spark": entry.code_version,
@@ -189,7 +247,7 @@ def _provenance(ws: Workspace, entry: RunEntry, cov: CovStruct) -> dict[str, str
         "settings hash": entry.config_hash,
     }
     said |= {f"input: {name}": text for name, text in sorted(entry.inputs.items())}
-    return said | {f"input of LDSC: {name}": text for name, text in sorted(cov.inputs.items())}
+    return said | {f"input of LDSC: {name}": text for name, text in sorted(cov.inputs.items() if cov is not None else ())}
 
 
 def _installed(package: str) -> str | None:
