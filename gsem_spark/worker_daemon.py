@@ -34,7 +34,7 @@ def main() -> None:
 
     gc.collect()
     gc.freeze()
-    manager()
+    manager()  # type: ignore[no-untyped-call] # pyspark has no types there
 
 
 def needless_archives(path: list[str]) -> list[str]:

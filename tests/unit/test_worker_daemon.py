@@ -37,6 +37,7 @@ def test_other_archives_stay(tmp_path: Path, files: dict[str, bytes]) -> None:
 
 
 def test_an_archive_stays_where_nothing_else_has_the_package(tmp_path: Path) -> None:
-    copy = archive(tmp_path / "py4j.zip", {"py4j/__init__.py": b"", "py4j/version.py": (SITE / "py4j" / "version.py").read_bytes()})
+    version = (SITE / "py4j" / "version.py").read_bytes()
+    copy = archive(tmp_path / "py4j.zip", {"py4j/__init__.py": b"", "py4j/version.py": version})
     assert needless_archives([copy, str(tmp_path)]) == []
     assert needless_archives([str(tmp_path / "none.zip")]) == []
