@@ -62,7 +62,7 @@ def read_rows(
         return frame.select(*names).toArrow().cast(kind)
     folder, files = store.files(schema)
     needed = [*names, *(n for n in wanted if n not in names)]
-    batches = [b for file in _pruned(files, wanted) for b in read_part(folder, file, schema, needed)]
+    batches = [b for file in pruned(files, wanted) for b in read_part(folder, file, schema, needed)]
     rows = pa.Table.from_batches(batches) if batches else pa.schema(
         [pa.field(n, ARROW_TYPES[schema.column(n).type]) for n in needed]).empty_table()
     for name, values in wanted.items():
@@ -108,7 +108,7 @@ def source(
             bound_batches(spark)
         return Source(frame.select(*columns), iter)
     folder, files = store.files(schema)
-    tasks = tasks_of(_pruned(files, wanted), int(spark.sparkContext.defaultParallelism))
+    tasks = tasks_of(pruned(files, wanted), int(spark.sparkContext.defaultParallelism))
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -262,7 +262,7 @@ def count_rows(store: Store, schema: TableSchema, where: Where | None) -> Counte
     wanted = _as_lists(where)
     if store.direct:
         folder, files = store.files(schema)
-        for file in _pruned(files, wanted):
+        for file in pruned(files, wanted):
             known = file.rows if file.rows >= 0 else pa.parquet.read_metadata(f"{folder}/{file.path}").num_rows
             counts[tuple(file.values[name] for name in schema.partitions)] += known
         return counts
@@ -317,5 +317,7 @@ def _as_lists(where: Where | None) -> dict[str, list[Any]]:
     return {k: [v] if v is None or isinstance(v, (str, int)) else list(v) for k, v in given.items()}
 
 
-def _pruned(files: Iterable[PartFile], wanted: Mapping[str, list[Any]]) -> list[PartFile]:
+def pruned(files: Iterable[PartFile], where: Where | None) -> list[PartFile]:
+    """Files of the partitions that can hold the rows."""
+    wanted = _as_lists(where)
     return [f for f in files if all(f.values[k] in v for k, v in wanted.items() if k in f.values)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gsem_spark.catalog.arrow_contracts import ARROW_TYPES, arrow_schema, check_rows
@@ -116,8 +117,10 @@ class _Pending:
         self._held, self._held_rows, self.held_bytes = [], 0, 0
 
 
-def read_part(folder: str, file: PartFile, schema: TableSchema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Rows of one file, a batch at a time, the partition columns among ``columns`` filled in."""
+def read_part(
+    folder: str, file: PartFile, schema: TableSchema, columns: Sequence[str], within: Range | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Rows of one file, a batch at a time, the partition columns among ``columns`` filled in; only those of a range, if given."""
     stored = [name for name in columns if name not in schema.partitions]
     kinds = {c.name: ARROW_TYPES[c.type] for c in schema.columns}
     large = any(kinds[name] == pa.binary() for name in stored)
@@ -125,9 +128,33 @@ def read_part(folder: str, file: PartFile, schema: TableSchema, columns: Sequenc
         if not stored:
             yield _filled(parquet.metadata.num_rows, {}, file, columns, kinds)
             return
-        rows = LARGE_BATCH_ROWS if large else BATCH_ROWS
-        for batch in parquet.iter_batches(batch_size=rows, columns=stored, use_threads=False):
-            yield _filled(batch.num_rows, dict(zip(batch.schema.names, batch.columns, strict=True)), file, columns, kinds)
+        rows, groups = LARGE_BATCH_ROWS if large else BATCH_ROWS, None if within is None else within.row_groups(parquet.metadata)
+        for batch in parquet.iter_batches(batch_size=rows, row_groups=groups, columns=stored, use_threads=False):
+            mine = batch if within is None else batch.filter(within.holds(batch.column(within.column)))
+            yield _filled(mine.num_rows, dict(zip(mine.schema.names, mine.columns, strict=True)), file, columns, kinds)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Rows whose integer ``column`` (one of those read) is at least ``low`` and below ``high``."""
+
+    column: str
+    low: int
+    high: int
+
+    def holds(self, values: pa.Array) -> pa.Array:
+        """Which values lie in it; null ones do not."""
+        return pc.fill_null(pc.and_(pc.greater_equal(values, self.low), pc.less(values, self.high)), False)
+
+    def row_groups(self, metadata: pq.FileMetaData) -> list[int]:
+        """Row groups of a file that can hold such rows."""
+        place = metadata.schema.names.index(self.column)
+        found = []
+        for group in range(metadata.num_row_groups):
+            known = metadata.row_group(group).column(place).statistics
+            if known is None or not known.has_min_max or (known.max >= self.low and known.min < self.high):
+                found.append(group)
+        return found
 
 
 def _filled(

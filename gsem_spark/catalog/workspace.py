@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
 import pyarrow as pa
 
-from gsem_spark.catalog import arrow_access, ordered_rows
+from gsem_spark.catalog import arrow_access, ordered_rows, spans
 from gsem_spark.catalog.arrow_access import PartFunction, Source, Staged, StageFunction, Where
 from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
 from gsem_spark.catalog.ordered_rows import Stretch, Stretches
 from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
-from gsem_spark.catalog.store import Scope, Store, TableInfo
+from gsem_spark.catalog.spans import Cut, Spans
+from gsem_spark.catalog.store import Scope, Store, TableInfo, local_folder
 from gsem_spark.errors import ConfigError, StorageError
 from gsem_spark.session import has_delta, start_session
 from gsem_spark.workers import check_workers
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 Format = Literal["delta", "parquet"]
 MARKER: Final = "gsem_workspace.json"
+SCRATCH: Final = "scratch"
+"""Folder of the workspace for files that live no longer than a run."""
 WORKSPACE_VERSION: Final = 1
 _CATALOG_NAME: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)?")
 
@@ -224,6 +229,30 @@ class Workspace:
     def stretches(self, table: str, columns: Sequence[str], by: str, wanted: Sequence[Stretch]) -> Stretches:
         """Stretches of a table's rows, each read by one task in the order of the column ``by``, whatever files they lie in."""
         return ordered_rows.stretches(self.spark, self._store, schema_of(table), columns, by, wanted)
+
+    def spans(self, table: str, columns: Sequence[str], where: Where | None, by: str, along: Cut) -> Spans | None:
+        """Rows of a large table by the values of a partition column, a value's rows with one task; None where Spark must read."""
+        return spans.spans(self.spark, self._store, schema_of(table), columns, where, by, along)
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A folder that driver and workers share while the block runs, for workspaces in a folder.
+
+        It is removed behind the block, and one of the same name that a killed run left is removed before it.
+        """
+        root = local_folder(self.location)
+        if root is None:
+            raise StorageError("the workspace is no mounted folder", where=self.location, remedy="let Spark keep the rows")
+        folder = Path(root, SCRATCH, name)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise StorageError(f"a folder cannot be made: {error}", where=str(folder), remedy="free some space") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def replace_parts(
         self,
@@ -420,17 +449,7 @@ def _is_catalog_name(location: str) -> bool:
 def _absolute(location: str) -> str:
     if "://" in location or location.startswith(("dbfs:", "file:")):
         return location.rstrip("/")
-    from pathlib import Path
-
     return str(Path(location).expanduser().resolve())
-
-
-def _local_format(root: str) -> str | None:
-    """Format of a workspace on this machine's own disk, None where it is elsewhere: no Delta is started for Parquet tables."""
-    from pathlib import Path
-
-    marker = Path(root) / MARKER
-    return str(json.loads(marker.read_text()).get("format")) if marker.is_file() else None
 
 
 def _read_marker(root: str, spark: SparkSession) -> dict[str, Any] | None:

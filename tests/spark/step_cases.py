@@ -524,7 +524,7 @@ CASES: dict[str, StepCase] = {
         empty=lambda i, ws: _mtag(i, n_max=1.0, n_min=None),
         empty_error=DataError,
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _mtag(i)),
-        sizes={"gsem_spark.steps.mtag.write.WAVE_ROWS": 4_500},
+        sizes={"gsem_spark.steps.mtag.write.WAVE_ROWS_PER_CORE": 2_250},
         figures=("snps", "omega_method", "traits", "weights", "filters"),
     ),
     "mtag_fdr": StepCase(

@@ -10,9 +10,11 @@ from mtag_golden_data import TRAITS, mode, six, total_M
 from workspace_tools import commits, emptied
 
 import gsem_spark as gs
+from gsem_spark.catalog import spans
 from gsem_spark.catalog.workspace import StagedWrite
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import mtag as pure
+from gsem_spark.steps.mtag import stretches
 from gsem_spark.steps.mtag import write as mtag_write
 
 pytestmark = pytest.mark.slow  # minutes beside the rest; the contract suite and the verbs' tests stay in the default lane
@@ -151,7 +153,7 @@ def test_a_run_that_died_goes_on_with_the_chromosomes_that_are_missing(small, tm
     names, ws = TRAITS[:3], gs.Workspace.create(str(tmp_path / "ws"), "parquet", small.spark)
     for trait in names:
         put_trait(ws, trait, golden_rows(trait, small_table()))
-    monkeypatch.setattr(mtag_write, "WAVE_ROWS", 900)
+    monkeypatch.setattr(mtag_write, "WAVE_ROWS_PER_CORE", 450)
     calls = []
 
     def dies(self, table, *rest, **more):
@@ -174,6 +176,25 @@ def test_a_run_that_died_goes_on_with_the_chromosomes_that_are_missing(small, tm
     a, b = (r.results().select(*columns).toPandas().sort_values(columns[:2], ignore_index=True) for r in (again, straight))
     pd.testing.assert_frame_equal(a, b)
     pd.testing.assert_frame_equal(again.summary, straight.summary, check_exact=True)
+
+
+@pytest.mark.parametrize("way", ["Spark's shuffle", "chromosomes in pieces", "a stretch a task"])
+def test_however_rows_are_brought_together_every_bit_is_the_same(small, tmp_path, monkeypatch, way):
+    straight = gs.mtag(small, TRAITS[:3], sigma=np.eye(3))
+    if way == "Spark's shuffle":
+        monkeypatch.setenv("GSEM_SPARK_DIRECT", "0")
+    elif way == "chromosomes in pieces":
+        monkeypatch.setattr(spans, "SPAN_BYTES", 1_000)
+    else:
+        monkeypatch.setattr(stretches, "TASK_CELLS", 1)
+    ws = gs.Workspace.create(str(tmp_path / "ws"), "parquet", small.spark)
+    for trait in TRAITS[:3]:
+        put_trait(ws, trait, golden_rows(trait, small_table()).sample(frac=1.0, random_state=1))
+    other = gs.mtag(ws, TRAITS[:3], sigma=np.eye(3))
+    a, b = (r.results().drop("run_id").toPandas().sort_values(["trait", "snp"], ignore_index=True) for r in (other, straight))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+    pd.testing.assert_frame_equal(other.summary, straight.summary, check_exact=True)
+    assert not list((tmp_path / "ws").rglob("*.arrow"))
 
 
 EYE = ((1.0, 0.0), (0.0, 1.0))

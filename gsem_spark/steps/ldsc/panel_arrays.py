@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
 
 Floats = NDArray[np.float64]
-Tables = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.Table]]
+Tables = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.Table]]
 LARGEST_BYTES: Final = 1_500_000_000
 PANEL_SNPS: Final = 1_300_000
 """SNPs of a full LD-score panel, by which the size is guessed before anything is moved."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,15 +18,12 @@ from gsem_spark.methods.mtag.assumptions import Finding, check_assumptions
 from gsem_spark.methods.mtag.estimate import MtagModel, checked_sigma, fixed_omega, mtag_model
 from gsem_spark.methods.mtag.numerical import Grouped, group_by_n, numerical_omega, searched_omega
 from gsem_spark.methods.mtag.omega import OmegaEstimate, OmegaSums, estimate_omega, merge_omega_sums, omega_sums
-from gsem_spark.steps import exchange
-from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.ldsc.inputs import panel_source
 from gsem_spark.steps.ldsc.panel_arrays import panel_config, with_ld_scores
-from gsem_spark.steps.mtag.rows import Alleles, check_alleles, matrix
+from gsem_spark.steps.mtag.stretches import Stretch, WideRows
+from gsem_spark.steps.mtag.wide import Alleles, check_alleles, matrix
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.steps.mtag.step import MtagConfig
 
@@ -67,21 +63,12 @@ class ModelFacts:
         return (*self.model.notices, *(f.sentence for f in self.findings))
 
 
-def part_sums(wide: DataFrame, *, grouped: bool) -> list[PartSums]:
-    """One pass over all stretches: sums for Omega, of N and of chi-squares; ``grouped`` for the numerical search."""
-
-    def sums_of(batches: Iterable[pa.RecordBatch]) -> Iterator[PartSums]:
-        for batch in batches:
-            for row in batch.select(["chr", "part", "said", "packed"]).to_pylist():
-                rows = exchange.unpack(row["packed"])
-                z, n = matrix(rows, "z"), matrix(rows, "n")
-                sums = omega_sums(z, n, row["part"])
-                both = group_by_n(z, n) if grouped and len(z) else None
-                yield PartSums(
-                    row["part"], row["chr"], len(z), pickle.loads(row["said"]), sums, n.sum(axis=0), (z * z).sum(axis=0), both
-                )
-
-    return sorted(gathered(wide, sums_of), key=lambda s: s.part)
+def part_sums(stretch: Stretch, alleles: Alleles, *, grouped: bool) -> PartSums:
+    """Sums of a stretch for Omega, of N and of chi-squares; ``grouped`` for the numerical search."""
+    z, n = matrix(stretch.rows, "z"), matrix(stretch.rows, "n")
+    both = group_by_n(z, n) if grouped and len(z) else None
+    sums = omega_sums(z, n, stretch.part)
+    return PartSums(stretch.part, stretch.chromosome, len(z), alleles, sums, n.sum(axis=0), (z * z).sum(axis=0), both)
 
 
 def counts_of(parts: Sequence[PartSums]) -> dict[int, int]:
@@ -141,7 +128,7 @@ def _omega(
     return searched_omega(search, found.raw, sums.count, perfect_gencov=config.perfect_gencov), said
 
 
-def estimated_sigma(ws: Workspace, wide: DataFrame, config: MtagConfig) -> Floats:
+def estimated_sigma(ws: Workspace, wide: WideRows, config: MtagConfig) -> Floats:
     """LD score intercepts of all pairs over the SNPs that MTAG uses, by ldsc's own estimator.
 
     Raises
@@ -150,16 +137,14 @@ def estimated_sigma(ws: Workspace, wide: DataFrame, config: MtagConfig) -> Float
         Too few of the SNPs have LD scores.
     """
     k = len(config.traits)
-    columns = [f"{kind}{t}" for kind in ("z", "n") for t in range(k)]
+    columns, wanted = [f"{kind}{t}" for kind in ("z", "n") for t in range(k)], wide.source()
 
-    def tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-        for batch in batches:
-            for packed in batch.column("packed").to_pylist():
-                rows = exchange.unpack(packed)
-                both = np.column_stack([matrix(rows, "z"), matrix(rows, "n")])
-                yield pa.table({"snp": rows.column("snp"), **{name: both[:, i].copy() for i, name in enumerate(columns)}})
+    def tables(stretches: Iterable[Stretch]) -> Iterator[pa.Table]:
+        for rows in (stretch.rows for stretch in stretches):
+            both = np.column_stack([matrix(rows, "z"), matrix(rows, "n")])
+            yield pa.table({"snp": rows.column("snp"), **{name: both[:, i].copy() for i, name in enumerate(columns)}})
 
-    found = with_ld_scores(ws, config.panel, [(wide, tables)], columns)
+    found = with_ld_scores(ws, config.panel, [(wanted.frame, wanted.then(tables))], columns)
     M = panel_source(ws, panel_config(config.panel)).total_m(None)
     z, n = found.columns[:, :k], found.columns[:, k:]
     return intercept_matrix(z, n, found.l2, found.wld, M, n_blocks=config.n_blocks, no_overlap=config.no_overlap)

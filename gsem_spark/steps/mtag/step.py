@@ -7,6 +7,8 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,16 +27,15 @@ from gsem_spark.steps.gwas.panel import trait_rows
 from gsem_spark.steps.ldsc.inputs import panel_source
 from gsem_spark.steps.ldsc.panel_arrays import panel_config
 from gsem_spark.steps.mtag.model import counts_of, estimated_sigma, make_model, model_row, part_sums, read_model
-from gsem_spark.steps.mtag.rows import RowRules, choose_rows, joined
+from gsem_spark.steps.mtag.rows import RowRules, choose_rows
 from gsem_spark.steps.mtag.run import MtagRun
+from gsem_spark.steps.mtag.stretches import WideRows, brought_together
 from gsem_spark.steps.mtag.write import result_names, summarised, write_results
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig, checked_config, content_hash
 from gsem_spark.thresholds import MTAG_MAF_MIN
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from gsem_spark.catalog.workspace import Workspace
     from gsem_spark.methods.ldsc.covstruct import CovStruct
 
@@ -125,10 +126,11 @@ class MtagStep(Step[MtagConfig]):
         c, run_id = self.config, plan.run_id
         with progress.stage("MTAG: filters"):
             chosen = choose_rows(ws, c.traits, RowRules(c.maf_min, c.info_min, c.drop_ambiguous), c.size_filter)
-        wide = joined(ws, chosen).persist()
-        try:
+        with ExitStack() as stack:
             with progress.stage("MTAG: joining traits, sums for Omega"):
-                parts = part_sums(wide, grouped=c.numerical)
+                measure = partial(part_sums, grouped=c.numerical)
+                wide, parts = stack.enter_context(brought_together(ws, chosen, run_id, measure))
+            parts.sort(key=lambda p: p.part)
             counts, facts = counts_of(parts), read_model(ws, run_id)
             if facts is None:
                 facts = make_model(c, self._sigma(ws, wide, counts, progress), parts, chosen.dropped)
@@ -138,13 +140,11 @@ class MtagStep(Step[MtagConfig]):
             scan = write_results(ws, wide, facts.model, run_id, counts, done, progress)
             with progress.stage("MTAG: summary"):
                 summary = summarised(wide, facts, scan)
-        finally:
-            wide.unpersist()
         state = {str(chromosome): str(n) for chromosome, n in counts.items()}
         rows = facts.n_snps * len(result_names(facts.model))
         return Outcome(rows, state, {**summary, "sigma_from": self._sigma_source(), "resumed": sorted(done)}, facts.sentences)
 
-    def _sigma(self, ws: Workspace, wide: DataFrame, counts: Mapping[int, int], progress: Progress) -> Floats:
+    def _sigma(self, ws: Workspace, wide: WideRows, counts: Mapping[int, int], progress: Progress) -> Floats:
         given = self.given_sigma()
         if given is not None or not counts:
             return given if given is not None else np.eye(len(self.config.traits))

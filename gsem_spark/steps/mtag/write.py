@@ -15,27 +15,25 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import functions as F
 
 from gsem_spark.catalog.part_files import Part
 from gsem_spark.methods.gwas.effective_n import lambda_gc
 from gsem_spark.methods.mtag.estimate import MtagColumns, MtagModel, unstandardise
 from gsem_spark.methods.mtag.summary import ScanSums, merge_scan_sums, scan_sums, summary_table, weights_table
-from gsem_spark.steps import exchange, medians
+from gsem_spark.steps import medians
 from gsem_spark.steps.gather import gathered
 from gsem_spark.steps.mtag.model import ModelFacts
-from gsem_spark.steps.mtag.rows import matrix
+from gsem_spark.steps.mtag.stretches import Stretch, WideRows
+from gsem_spark.steps.mtag.wide import matrix
 from gsem_spark.steps.progress import Progress
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from gsem_spark.catalog.store import Scope
     from gsem_spark.catalog.workspace import Workspace
 
 Floats = NDArray[np.float64]
-WAVE_ROWS: Final = 6_000_000
-"""Result rows (SNPs times traits) of one commit: bounds what workers hold, and what a lost driver loses."""
+WAVE_ROWS_PER_CORE: Final = 3_000_000
+"""Result rows (SNPs times traits) of one commit, for each core: what a lost driver loses is seconds of work."""
 META: Final = "meta"
 """Name of the one result of a meta-analysis."""
 
@@ -76,48 +74,42 @@ def result_names(model: MtagModel) -> tuple[str, ...]:
 
 
 def write_results(
-    ws: Workspace, wide: DataFrame, model: MtagModel, run_id: str, counts: Mapping[int, int], done: set[int], progress: Progress
+    ws: Workspace, wide: WideRows, model: MtagModel, run_id: str, counts: Mapping[int, int], done: set[int], progress: Progress
 ) -> Scan:
     """Write the chromosomes that are missing, scan those that are not, and return the sums of all."""
     scan, shared = Scan(), ws.spark.sparkContext.broadcast(model)
 
-    def made(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Part] | bytes]:
+    def made(stretches: Iterable[Stretch]) -> Iterator[tuple[str, Part] | bytes]:
         mine, the_model = Scan(), shared.value
-        for chromosome, part, rows in _unpacked(batches):
-            z, n = matrix(rows, "z"), matrix(rows, "n")
+        for stretch in stretches:
+            z, n = matrix(stretch.rows, "z"), matrix(stretch.rows, "n")
             out = the_model.fit(z, n)
-            mine.add(z, n, out, part)
-            for rows_of_trait in result_parts(the_model, rows, out, {"run_id": run_id, "chr": chromosome}):
-                yield "mtag_results", rows_of_trait
+            mine.add(z, n, out, stretch.part)
+            place = {"run_id": run_id, "chr": stretch.chromosome}
+            yield from (("mtag_results", part) for part in result_parts(the_model, stretch.rows, out, place))
         if mine.sums:
             yield mine.pack()
 
-    def scanned(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-        return (note for note in made(batches) if isinstance(note, bytes))
+    def scanned(stretches: Iterable[Stretch]) -> Iterator[bytes]:
+        return (note for note in made(stretches) if isinstance(note, bytes))
 
     with progress.stage("MTAG", total=sum(counts.values()), unit="SNPs") as stage:
         if done:
-            for note in gathered(wide.where(F.col("chr").isin(sorted(done))), scanned):
+            found = wide.source(done)
+            for note in gathered(found.frame, found.then(scanned)):
                 scan.merge(note)
             stage.advance(sum(n for chromosome, n in counts.items() if chromosome in done))
         missing = {chromosome: n for chromosome, n in counts.items() if chromosome not in done}
-        for wave in _waves(missing, WAVE_ROWS // len(result_names(model))):
+        wave_rows = WAVE_ROWS_PER_CORE * int(ws.spark.sparkContext.defaultParallelism)
+        for wave in _waves(missing, wave_rows // len(result_names(model))):
             scopes: list[Scope] = [{"run_id": run_id, "chr": chromosome} for chromosome in wave]
-            with ws.stage(["mtag_results"], wide.where(F.col("chr").isin(wave)), made) as staged:
+            stretches = wide.source(wave)
+            with ws.stage(["mtag_results"], stretches.frame, stretches.then(made)) as staged:
                 for note in staged.notes:
                     scan.merge(note)
                 staged.commit("mtag_results", scopes, metadata={"run_id": run_id, "chr": wave})
             stage.advance(sum(counts[chromosome] for chromosome in wave), note=f"chr {wave[0]}–{wave[-1]}")
     return scan
-
-
-def _unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, pa.Table]]:
-    """Chromosome, number and rows of each stretch that has any."""
-    for batch in batches:
-        for i in range(batch.num_rows):
-            rows = exchange.unpack(batch.column("packed")[i].as_buffer())
-            if rows.num_rows:
-                yield batch.column("chr")[i].as_py(), batch.column("part")[i].as_py(), rows
 
 
 def _waves(counts: Mapping[int, int], snps: int) -> list[list[int]]:
@@ -161,7 +153,7 @@ def _row_means(values: Floats) -> Floats:
     return np.where(count > 0, means, np.nan)[:, None]
 
 
-def summarised(wide: DataFrame, facts: ModelFacts, scan: Scan) -> dict[str, Any]:
+def summarised(wide: WideRows, facts: ModelFacts, scan: Scan) -> dict[str, Any]:
     """Figures before and after, by trait, with the weights."""
     model, k = facts.model, len(facts.model.traits)
     middle = [medians.middle_bins(b) for b in scan.bins]
@@ -176,16 +168,17 @@ def summarised(wide: DataFrame, facts: ModelFacts, scan: Scan) -> dict[str, Any]
     }
 
 
-def _middle_values(wide: DataFrame, model: MtagModel, wanted: Sequence[Sequence[int]]) -> list[Floats]:
+def _middle_values(wide: WideRows, model: MtagModel, wanted: Sequence[Sequence[int]]) -> list[Floats]:
     """Chi-squares that lie in the middle bins: first of the inputs, trait by trait, then of MTAG."""
 
-    def middle(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Floats]]:
-        for _, _, rows in _unpacked(batches):
+    def middle(stretches: Iterable[Stretch]) -> Iterator[list[Floats]]:
+        for rows in (stretch.rows for stretch in stretches):
             z = matrix(rows, "z")
             columns = np.hstack([z, model.z_scores(z, matrix(rows, "n"))]).T
             yield [medians.inside(c * c, bins) for c, bins in zip(columns, wanted, strict=True)]
 
-    found = gathered(wide, middle)
+    stretches = wide.source()
+    found = gathered(stretches.frame, stretches.then(middle))
     return [np.concatenate([f[i] for f in found]) if found else np.zeros(0) for i in range(len(wanted))]
 
 
