@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsem_spark.methods.lmm import kinship_spectrum, prepare_scan, scan_block
-from gsem_spark.methods.lmm.hard_calls import LEAST_COLUMNS, MISSING_SHARE, SLAB_ROWS, encode_calls, rotated_tiles
+from gsem_spark.methods.lmm.hard_calls import (
+    LEAST_COLUMNS,
+    MISSING_SHARE,
+    SLAB_ROWS,
+    encode_calls,
+    rotated_tiles,
+    squares_of_calls,
+)
 from gsem_spark.methods.lmm.tiles import loaded_tiles
 
 RTOL = 1e-14
@@ -59,6 +66,25 @@ def test_a_variant_has_the_same_bytes_in_any_block_beside_any_others() -> None:
     assert np.array_equal(rotate(G[::-1].copy(), basis)[::-1], whole)
 
 
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("n", [64, 130, 300])
+def test_squares_are_those_of_the_product_with_the_triangle(n: int, centre: bool) -> None:
+    G, _ = draw(n, SLAB_ROWS + 20, n)
+    factor = np.asfortranarray(np.triu(np.random.default_rng(2).normal(size=(n, n))))
+    calls = encode_calls(G)
+    assert len(calls.which) > 0 and calls.which[-1] > SLAB_ROWS
+    found = np.full(len(G), -1.0)
+    squares_of_calls(calls, factor, centre, found)
+    rows = decoded(G, centre)
+    wanted = ((rows @ factor.T) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found[calls.which], wanted[calls.which], rtol=1e-13, atol=1e-13 * wanted.max())
+    assert (np.delete(found, calls.which) == -1.0).all()
+    for rows_of in (slice(3, 4), slice(SLAB_ROWS - 7, SLAB_ROWS + 5)):
+        part = np.full(len(G[rows_of]), -1.0)
+        squares_of_calls(encode_calls(G[rows_of]), factor, centre, part)
+        assert np.array_equal(part, found[rows_of])
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_calls_have_the_same_bytes_in_any_type_and_any_layout_of_the_matrix(kind: type) -> None:
     G, basis = draw(130, 40, 100)
@@ -104,15 +130,16 @@ def test_a_matrix_of_single_precision_is_multiplied_in_it() -> None:
     assert np.array_equal(rotate(G, single), (tile.rows.astype(np.float32) @ single)[:20])
 
 
-def test_exact_tests_of_calls_are_those_of_the_same_genotypes_on_another_scale() -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_tests_of_calls_are_those_of_the_same_genotypes_on_another_scale(exact: bool) -> None:
     """Half of each call is a dosage, so that it is multiplied: twice the effect, the same statistics."""
     rng = np.random.default_rng(5)
     G, _ = draw(200, 120, 64)
     W = rng.normal(size=(200, 150)) / np.sqrt(150)
     plan = prepare_scan(W @ rng.normal(size=150) + rng.normal(size=200), K=kinship_spectrum(W @ W.T + 0.01 * np.eye(200)),
-                        test=["wald_f", "lrt_ml"], exact=True)
+                        test=["wald_f", "lrt_ml", "score"], exact=exact)
     calls, halves = scan_block(plan, G), scan_block(plan, np.where(G < 0, np.nan, G / 2))
     ok = (calls["status"] == "ok").to_numpy()
-    assert ok.sum() > 200 and (calls["status"] == halves["status"]).all()
+    assert ok.sum() > 300 and (calls["status"] == halves["status"]).all()
     np.testing.assert_allclose(2 * calls["beta"][ok], halves["beta"][ok], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(calls["stat"][ok], halves["stat"][ok], rtol=1e-8, atol=1e-10)

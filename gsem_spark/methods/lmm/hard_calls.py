@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,57 +86,124 @@ def rotate_calls(calls: HardCalls, basis: NDArray[np.floating], centre: bool, ou
     -----
     Arlazarov, Dinic, Kronrod & Faradžev 1970, Soviet Math Dokl 11:1209 (the method of the four Russians), for ternary rows.
     """
-    if not len(calls.which):
+    begin = np.zeros(kernel.WIDTH // kernel.LANES, dtype=np.int64)
+    for first, width, panel in _panels(calls, basis, triangular=False):
+        _rotate_panel(calls, centre, panel, begin, out, calls.which, first, width)
+
+
+def squares_of_calls(calls: HardCalls, factor: NDArray[np.floating], centre: bool, out: Floats) -> None:
+    """Put the sum of squares of R x into each coded row's element of ``out`` (S,), x its genotypes, R (n, n) upper triangular."""
+    out[calls.which] = 0.0
+    part = np.empty((len(calls.which), kernel.WIDTH))
+    rows = np.arange(len(part))
+    for first, width, panel in _panels(calls, factor.T, triangular=True):
+        begin = (first + np.arange(0, kernel.WIDTH, kernel.LANES)) // (kernel.PASS * kernel.GROUP) * kernel.PASS
+        _rotate_panel(calls, centre, panel, begin, part, rows, 0, width)
+        kernel.add_squares(part, width, calls.which, out)
+
+
+@dataclass(frozen=True)
+class Products:
+    """What a tile's rows give with the matrices of a plan.
+
+    Parameters
+    ----------
+    rotated
+        (tile_rows, q) rows times the basis, with rows of zeros behind the last variant; None without a basis.
+    squares
+        For each factor R the (size,) sums of squares of R x, NaN where they were not looked up.
+    """
+
+    rotated: Floats | None
+    squares: dict[str, Floats]
+
+
+def tile_products(
+    block: NDArray[Any], centre: bool, basis: NDArray[np.floating] | None, factors: Mapping[str, NDArray[np.floating]]
+) -> Iterator[tuple[Tile, Products]]:
+    """The tiles of a block (S, n) of genotypes, each with its products with a basis (n, q) and triangular factors.
+
+    Rows of hard calls are looked up where a matrix is of double precision; dosages, and all rows where it is of single
+    precision, are multiplied by the basis (those of a factor are left to its owner). A tile's rows are overwritten by those of
+    the next.
+    """
+    n = block.shape[1]
+    height = tile_rows(n)
+    q = 0 if basis is None else basis.shape[1]
+    slab = max(min(SLAB_ROWS, SLAB_VALUES // max(q, 1)) // height, 1) * height
+    tables = [name for name, factor in factors.items() if _looked_up(factor)]
+    for first in range(0, len(block), slab):
+        part = block[first : first + slab]
+        rotated = None if basis is None else np.zeros((-(-len(part) // height) * height, q))
+        squares = {name: np.full(len(part), np.nan) for name in factors}
+        multiplied = np.ones(len(part), dtype=np.bool_)
+        calls = encode_calls(part) if tables or (basis is not None and _looked_up(basis)) else None
+        if calls is not None and len(calls.which):
+            for name in tables:
+                squares_of_calls(calls, factors[name], centre, squares[name])
+            if basis is not None and rotated is not None and _looked_up(basis):
+                rotate_calls(calls, basis, centre, rotated)
+                multiplied[calls.which] = False
+        for number, tile in enumerate(loaded_tiles(part, centre)):
+            start = number * height
+            own = None
+            if basis is not None and rotated is not None:
+                own = rotated[start : start + height]
+                _multiply(tile, basis, multiplied[start : start + height], own)
+            yield tile, Products(own, {name: one[start : start + height] for name, one in squares.items()})
+
+
+def rotated_tiles(block: NDArray[Any], basis: NDArray[np.floating], centre: bool) -> Iterator[tuple[Tile, Floats]]:
+    """The tiles of a block, each with its rows times a basis; see ``tile_products``."""
+    for tile, products in tile_products(block, centre, basis, {}):
+        assert products.rotated is not None
+        yield tile, products.rotated
+
+
+def _looked_up(matrix: NDArray[np.floating]) -> bool:
+    return bool(matrix.dtype == np.float64 and matrix.size and matrix.shape[1] >= LEAST_COLUMNS)
+
+
+def _multiply(tile: Tile, basis: NDArray[np.floating], wanted: NDArray[np.bool_], out: Floats) -> None:
+    """Put those rows of a tile that are wanted, times a basis, into ``out``; always by a product of the whole tile."""
+    if not wanted.any():
         return
-    n, q = basis.shape
+    product = (tile.rows.astype(np.float32) if basis.dtype == np.float32 else tile.rows) @ basis
+    if wanted.all():
+        out[:] = product
+    else:
+        out[: tile.size][wanted] = product[: tile.size][wanted]
+
+
+def _panels(calls: HardCalls, matrix: NDArray[np.floating], *, triangular: bool) -> Iterator[tuple[int, int, Floats]]:
+    """Columns of a matrix (n, q), ``WIDTH`` at a time: the first, how many, and their panel, flat, in one place for all.
+
+    Of a triangular one, whose columns hold zeros above the diagonal, only what lies below is read.
+    """
+    n, q = matrix.shape
+    rows = max(calls.groups * kernel.GROUP, n)
+    panel = _aligned(rows * kernel.WIDTH)
+    columns = panel.reshape(rows, kernel.WIDTH)
+    for first in range(0, q, kernel.WIDTH):
+        top = first if triangular else 0
+        part = matrix[top:, first : first + kernel.WIDTH]
+        columns[top:n, : part.shape[1]] = part
+        columns[max(top - kernel.WIDTH, 0) : top] = 0.0
+        yield first, part.shape[1], panel
+
+
+def _rotate_panel(
+    calls: HardCalls, centre: bool, panel: Floats, begin: Ints, out: Floats, rows: Ints, first: int, width: int
+) -> None:
     sign, shift, fill = np.where(calls.turned, -1.0, 1.0), np.where(calls.turned, 2.0, 0.0), calls.mean
     if centre:
         # nothing is left of calls that are all equal, not even rounding
         sign, shift, fill = np.where(calls.constant, 0.0, sign), np.where(calls.constant, 0.0, shift - fill), np.zeros(len(fill))
-    rows = max(calls.groups * kernel.GROUP, n)
-    panel = _aligned(rows * kernel.WIDTH)
-    columns = panel.reshape(rows, kernel.WIDTH)
+    total = panel.reshape(-1, kernel.WIDTH).sum(axis=0)
     tables = _aligned(kernel.PASS * kernel.ROWS * kernel.LANES)
-    sums, lost = _aligned(len(sign) * kernel.LANES), _aligned(kernel.LANES)
-    codes = calls.codes.ravel()
-    for first in range(0, q, kernel.WIDTH):
-        part = basis[:, first : first + kernel.WIDTH]
-        columns[:n, : part.shape[1]] = part
-        kernel.rotate_panel(codes, calls.which, sign, shift, fill, calls.start, calls.gaps, calls.groups, panel,
-                            columns.sum(axis=0), tables, sums, lost, out, first)
-
-
-def rotated_tiles(block: NDArray[Any], basis: NDArray[np.floating], centre: bool) -> Iterator[tuple[Tile, Floats]]:
-    """The tiles of a block (S, n) of genotypes, each with its rows times a matrix (n, q).
-
-    Rows of hard calls are looked up where the matrix is of double precision; dosages, and all rows where it is of single
-    precision, are multiplied. The product (tile_rows, q) has rows of zeros behind the last variant. A tile's rows are
-    overwritten by those of the next.
-    """
-    n, q = basis.shape
-    height = tile_rows(n)
-    slab = max(min(SLAB_ROWS, SLAB_VALUES // max(q, 1)) // height, 1) * height
-    looked_up = basis.dtype == np.float64 and q >= LEAST_COLUMNS
-    for first in range(0, len(block), slab):
-        part = block[first : first + slab]
-        rotated = np.zeros((-(-len(part) // height) * height, q))
-        multiplied = np.ones(len(part), dtype=np.bool_)
-        if looked_up:
-            calls = encode_calls(part)
-            rotate_calls(calls, basis, centre, rotated)
-            multiplied[calls.which] = False
-        for number, tile in enumerate(loaded_tiles(part, centre)):
-            start = number * height
-            own, rest = rotated[start : start + height], multiplied[start : start + height]
-            if rest.all():
-                own[:] = _product(tile.rows, basis)
-            elif rest.any():
-                own[: tile.size][rest] = _product(tile.rows, basis)[: tile.size][rest]
-            yield tile, own
-
-
-def _product(rows: Floats, basis: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.asarray((rows.astype(np.float32) if basis.dtype == np.float32 else rows) @ basis)
+    sums, lost = _aligned(len(rows) * kernel.LANES), _aligned(kernel.LANES)
+    kernel.rotate_panel(calls.codes.ravel(), sign, shift, fill, calls.start, calls.gaps, begin, calls.groups, panel, total,
+                        tables, sums, lost, out, rows, first, width)
 
 
 def _aligned(size: int) -> Floats:

@@ -173,14 +173,15 @@ def encode(block: Any, which: Any, turned: Any, codes: Any, start: Any, gaps: An
 
 
 @jit_in_order
-def add_columns(codes: Any, size: int, groups: int, panel: Any, column: int, tables: Any, sums: Any) -> None:
+def add_columns(codes: Any, size: int, begin: int, groups: int, panel: Any, column: int, tables: Any, sums: Any) -> None:
     """Sums over the samples of coded calls times ``LANES`` columns of a panel, from ``column`` on, into ``sums`` (size × LANES).
 
-    ``panel`` is flat, of rows of ``WIDTH``, with rows of zeros behind the last sample up to GROUP × groups.
+    ``panel`` is flat, of rows of ``WIDTH``, with rows of zeros behind the last sample up to GROUP × groups. Groups before
+    ``begin``, a multiple of PASS, are left out.
     """
     for j in range(size * LANES):
         sums[j] = 0.0
-    for first in range(0, groups, PASS):
+    for first in range(begin, groups, PASS):
         held = min(PASS, groups - first)
         for k in range(held):
             table = k * ROWS * LANES
@@ -199,18 +200,19 @@ def add_columns(codes: Any, size: int, groups: int, panel: Any, column: int, tab
 
 @jit_in_order
 def rotate_panel(
-    codes: Any, which: Any, sign: Any, shift: Any, fill: Any, start: Any, gaps: Any, groups: int, panel: Any, total: Any,
-    tables: Any, sums: Any, lost: Any, out: Any, first: int,
+    codes: Any, sign: Any, shift: Any, fill: Any, start: Any, gaps: Any, begin: Any, groups: int, panel: Any, total: Any,
+    tables: Any, sums: Any, lost: Any, out: Any, rows: Any, first: int, width: int,
 ) -> None:
-    """Rows of genotypes times the columns of a panel, into the columns of ``out`` from ``first`` on.
+    """Genotypes times the first ``width`` columns of a panel, into ``rows`` (k,) of ``out`` and its columns from ``first`` on.
 
-    A genotype is sign × (coded call) + shift, and fill where it is missing; ``total`` (WIDTH,) is the sum of the panel's rows.
+    A genotype is sign × (coded call) + shift, and fill where it is missing; ``total`` (WIDTH,) is the sum of the panel's rows,
+    ``begin`` (WIDTH / LANES,) the first group that counts for each part of the panel.
     """
-    for column in range(0, min(WIDTH, out.shape[1] - first), LANES):
-        lanes = min(LANES, out.shape[1] - first - column)
-        add_columns(codes, which.size, groups, panel, column, tables, sums)
-        for s in range(which.size):
-            row, at = which[s], first + column
+    for column in range(0, width, LANES):
+        lanes = min(LANES, width - column)
+        add_columns(codes, rows.size, begin[column // LANES], groups, panel, column, tables, sums)
+        for s in range(rows.size):
+            row, at = rows[s], first + column
             for j in range(lanes):
                 out[row, at + j] = sign[s] * sums[s * LANES + j] + shift[s] * total[column + j]
             if start[s] < start[s + 1]:
@@ -220,3 +222,13 @@ def rotate_panel(
                     put_sum(lost, 0, lost, 0, panel, gaps[k] * WIDTH + column)
                 for j in range(lanes):
                     out[row, at + j] += (fill[s] - shift[s]) * lost[j]
+
+
+@jit
+def add_squares(part: Any, width: int, rows: Any, out: Any) -> None:
+    """Add to elements ``rows`` of ``out`` the sums of squares of the first ``width`` elements of the rows of ``part``."""
+    for s in range(rows.size):
+        whole = 0.0
+        for j in range(width):
+            whole += part[s, j] * part[s, j]
+        out[rows[s]] += whole

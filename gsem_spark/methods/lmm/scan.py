@@ -7,7 +7,7 @@ into blocks. ``scan`` does both on arrays in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm import exact as refits
 from gsem_spark.methods.lmm.checks import as_design, as_vector, dependent_columns, spans_constant
 from gsem_spark.methods.lmm.exact_kernel import OK
-from gsem_spark.methods.lmm.hard_calls import rotated_tiles
+from gsem_spark.methods.lmm.hard_calls import Products, tile_products
 from gsem_spark.methods.lmm.null import LmmFit, fit_lmm
 from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, eigen_rotation, kinship_spectrum
 from gsem_spark.methods.lmm.statistics import NULL_OF, REFITTED, check_tests, statistic, tail
-from gsem_spark.methods.lmm.tiles import Tile, as_block, loaded_tiles
+from gsem_spark.methods.lmm.tiles import Tile, as_block
 from gsem_spark.methods.lmm.whiten import Precision, Whitening, prepare_whitening
 
 Floats = NDArray[np.float64]
@@ -253,15 +253,11 @@ def scan_block(plan: ScanPlan, block: ArrayLike, sets: Sequence[Sequence[int]] |
 def _single_variants(plan: ScanPlan, genotypes: NDArray[Any], first: int) -> pd.DataFrame:
     parts: dict[str, list[dict[str, Any]]] = {test: [] for test in plan.tests}
     counts: list[tuple[Floats, NDArray[np.int64]]] = []
-    exact = plan.exact
-    tiles: Iterator[tuple[Tile, Floats | None]]
-    if exact is None:
-        tiles = ((tile, None) for tile in loaded_tiles(genotypes, plan.centre))
-    else:
-        tiles = rotated_tiles(genotypes, exact.basis, plan.centre)
-    for tile, rotated in tiles:
+    basis = None if plan.exact is None else plan.exact.basis
+    factors = {kind: whitening.factor for kind, whitening in plan.whitenings.items()}
+    for tile, products in tile_products(genotypes, plan.centre, basis, factors):
         counts.append((tile.mean, tile.missing))
-        columns = _test_tile(plan, tile, rotated)
+        columns = _test_tile(plan, tile, products)
         for test in plan.tests:
             parts[test].append(columns[test])
     frames = []
@@ -297,18 +293,18 @@ def _columns(plan: ScanPlan, test: str) -> list[str]:
     return ["beta", "se", "df", "stat", "p", "neglog10p", "status", *fitted]
 
 
-def _test_tile(plan: ScanPlan, tile: Tile, product: Floats | None) -> dict[str, dict[str, Any]]:
+def _test_tile(plan: ScanPlan, tile: Tile, products: Products) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     fits = {}
-    if plan.exact is not None and product is not None:
-        rotated = refits.rotated_tile(plan.exact, tile, product)
+    if plan.exact is not None and products.rotated is not None:
+        rotated = refits.rotated_tile(plan.exact, tile, products.rotated)
         for kind in ("reml", "ml"):
             if any(t in REFITTED and NULL_OF[t] == kind for t in plan.tests):
                 fits[kind] = refits.fit_tile(plan.exact, rotated, tile.size, kind == "reml")
         alone = rotated.alone[: tile.size]
     sums = {}
     for kind, whitening in plan.whitenings.items():
-        sums[kind] = whitening.sums(load_copy(tile) if len(plan.whitenings) > 1 else tile)
+        sums[kind] = whitening.sums(load_copy(tile) if len(plan.whitenings) > 1 else tile, products.squares[kind])
     for test in plan.tests:
         kind = NULL_OF[test]
         if plan.exact is not None and test in REFITTED:

@@ -64,19 +64,23 @@ class Whitening:
         """(n, r) eigenvectors of a low rank."""
         return self.columns[:, self.c + 1 :]
 
-    def sums(self, tile: Tile) -> tuple[Floats, Floats, Floats]:
+    def sums(self, tile: Tile, squares: Floats) -> tuple[Floats, Floats, Floats]:
         """Products xᵀPx, xᵀPy and xᵀH⁻¹x of each variant of a tile; uses up the tile's rows.
 
-        P takes out covariates in the metric of H⁻¹: P = H⁻¹ - H⁻¹X (XᵀH⁻¹X)⁻¹ XᵀH⁻¹.
+        P takes out covariates in the metric of H⁻¹: P = H⁻¹ - H⁻¹X (XᵀH⁻¹X)⁻¹ XᵀH⁻¹. ``squares`` (size,) holds xᵀH⁻¹x of a full
+        rank where it is known already, NaN elsewhere.
         """
         size, c = tile.size, self.c
         both = tile.rows @ self.columns
         if self.low_rank:
             inside = both[:size, c + 1 :]
             total = (tile.sumsq + (inside**2 * self.shrink).sum(axis=1)) / (1.0 - self.hsq)
+        elif (known := np.isfinite(squares)).all():
+            total = squares
         else:
             total = np.empty(len(tile.rows))
             row_sums_of_squares(self.whiten_rows(tile.rows), total)
+            total[:size][known] = squares[known]
         covered = both[:size, :c]
         return total[:size] - (covered**2).sum(axis=1), both[:size, c], total[:size]
 
