@@ -72,7 +72,7 @@ def encode_calls(block: NDArray[Any]) -> HardCalls:
     groups = -(-n // several) * kernel.UNROLLED
     codes = np.empty((-(-groups // kernel.PASS), len(which), kernel.PASS), dtype=np.uint8)
     turned = mean > 1.0
-    kernel.encode(block, which, turned, codes, start, gaps)
+    kernel.encode(block, which, turned, groups, codes, start, gaps)
     return HardCalls(which, turned, mean, total[which] == largest[which] * called, codes, start, gaps, groups)
 
 
@@ -87,12 +87,16 @@ def rotate_calls(calls: HardCalls, basis: NDArray[np.floating], centre: bool, ou
     Arlazarov, Dinic, Kronrod & Faradžev 1970, Soviet Math Dokl 11:1209 (the method of the four Russians), for ternary rows.
     """
     begin = np.zeros(kernel.WIDTH // kernel.LANES, dtype=np.int64)
+    if not len(calls.which):
+        return
     for first, width, panel in _panels(calls, basis, triangular=False):
         _rotate_panel(calls, centre, panel, begin, out, calls.which, first, width)
 
 
 def squares_of_calls(calls: HardCalls, factor: NDArray[np.floating], centre: bool, out: Floats) -> None:
     """Put the sum of squares of R x into each coded row's element of ``out`` (S,), x its genotypes, R (n, n) upper triangular."""
+    if not len(calls.which):
+        return
     out[calls.which] = 0.0
     part = np.empty((len(calls.which), kernel.WIDTH))
     rows = np.arange(len(part))
@@ -109,55 +113,56 @@ class Products:
     Parameters
     ----------
     rotated
-        (tile_rows, q) rows times the basis, with rows of zeros behind the last variant; None without a basis.
+        For each basis (n, q) the (tile_rows, q) product, with rows of zeros behind the last variant.
     squares
         For each factor R the (size,) sums of squares of R x, NaN where they were not looked up.
     """
 
-    rotated: Floats | None
+    rotated: dict[str, Floats]
     squares: dict[str, Floats]
 
 
 def tile_products(
-    block: NDArray[Any], centre: bool, basis: NDArray[np.floating] | None, factors: Mapping[str, NDArray[np.floating]]
+    block: NDArray[Any], centre: bool, bases: Mapping[str, NDArray[np.floating]], factors: Mapping[str, NDArray[np.floating]]
 ) -> Iterator[tuple[Tile, Products]]:
-    """The tiles of a block (S, n) of genotypes, each with its products with a basis (n, q) and triangular factors.
+    """The tiles of a block (S, n) of genotypes, each with its products with bases (n, q) and triangular factors (n, n).
 
-    Rows of hard calls are looked up where a matrix is of double precision; dosages, and all rows where it is of single
-    precision, are multiplied by the basis (those of a factor are left to its owner). A tile's rows are overwritten by those of
+    Rows of hard calls are looked up where a matrix is of double precision and has many columns; dosages, and all rows with other
+    matrices, are multiplied by the basis (those of a factor are left to its owner). A tile's rows are overwritten by those of
     the next.
     """
     n = block.shape[1]
     height = tile_rows(n)
-    q = 0 if basis is None else basis.shape[1]
-    slab = max(min(SLAB_ROWS, SLAB_VALUES // max(q, 1)) // height, 1) * height
-    tables = [name for name, factor in factors.items() if _looked_up(factor)]
+    columns = sum(basis.shape[1] for basis in bases.values())
+    slab = max(min(SLAB_ROWS, SLAB_VALUES // max(columns, 1)) // height, 1) * height
+    coded = any(_looked_up(matrix) for matrix in (*bases.values(), *factors.values()))
     for first in range(0, len(block), slab):
         part = block[first : first + slab]
-        rotated = None if basis is None else np.zeros((-(-len(part) // height) * height, q))
+        calls = encode_calls(part) if coded else None
         squares = {name: np.full(len(part), np.nan) for name in factors}
-        multiplied = np.ones(len(part), dtype=np.bool_)
-        calls = encode_calls(part) if tables or (basis is not None and _looked_up(basis)) else None
-        if calls is not None and len(calls.which):
-            for name in tables:
-                squares_of_calls(calls, factors[name], centre, squares[name])
-            if basis is not None and rotated is not None and _looked_up(basis):
-                rotate_calls(calls, basis, centre, rotated)
-                multiplied[calls.which] = False
+        for name, factor in factors.items():
+            if calls is not None and _looked_up(factor):
+                squares_of_calls(calls, factor, centre, squares[name])
+        found = {}
+        for name, basis in bases.items():
+            found[name] = np.zeros((-(-len(part) // height) * height, basis.shape[1]))
+            if calls is not None and _looked_up(basis):
+                rotate_calls(calls, basis, centre, found[name])
         for number, tile in enumerate(loaded_tiles(part, centre)):
             start = number * height
-            own = None
-            if basis is not None and rotated is not None:
-                own = rotated[start : start + height]
-                _multiply(tile, basis, multiplied[start : start + height], own)
-            yield tile, Products(own, {name: one[start : start + height] for name, one in squares.items()})
+            rotated = {name: one[start : start + height] for name, one in found.items()}
+            for name, basis in bases.items():
+                left = np.ones(tile.size, dtype=np.bool_)
+                if calls is not None and _looked_up(basis):
+                    left[calls.which[(calls.which >= start) & (calls.which < start + height)] - start] = False
+                _multiply(tile, basis, left, rotated[name])
+            yield tile, Products(rotated, {name: one[start : start + height] for name, one in squares.items()})
 
 
 def rotated_tiles(block: NDArray[Any], basis: NDArray[np.floating], centre: bool) -> Iterator[tuple[Tile, Floats]]:
     """The tiles of a block, each with its rows times a basis; see ``tile_products``."""
-    for tile, products in tile_products(block, centre, basis, {}):
-        assert products.rotated is not None
-        yield tile, products.rotated
+    for tile, products in tile_products(block, centre, {"": basis}, {}):
+        yield tile, products.rotated[""]
 
 
 def _looked_up(matrix: NDArray[np.floating]) -> bool:

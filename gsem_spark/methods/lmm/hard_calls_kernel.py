@@ -126,43 +126,44 @@ def inspect_integers(block: Any, largest: Any, total: Any, missing: Any) -> None
 def inspect_numbers(block: Any, largest: Any, total: Any, missing: Any) -> None:
     """The same for floating-point numbers; rows that hold anything but 0, 1, 2 and missing calls have 3 for the largest."""
     for s in range(block.shape[0]):
-        high: Any = -1
-        whole: Any = 0
-        gone = 0
+        high, whole, gone, others = -1.0, 0.0, 0, 0
         for i in range(block.shape[1]):
-            g = block[s, i]
-            if g == 0.0 or g == 1.0 or g == 2.0:
-                call = np.int64(g)
-                high = max(high, call)
-                whole += call
-            elif np.isfinite(g):
-                high = 3
-                break
-            else:
-                gone += 1
-        largest[s], total[s], missing[s] = high, whole, gone
+            g = np.float64(block[s, i])
+            call = (g == 0.0) | (g == 1.0) | (g == 2.0)
+            value = g if call else 0.0
+            high = max(high, g if call else -1.0)
+            whole += value
+            infinite = not np.isfinite(g)
+            gone += infinite
+            others += not (call | infinite)
+        largest[s], total[s], missing[s] = 3 if others > 0 else np.int64(high), np.int64(whole), gone
 
 
 @jit
-def encode(block: Any, which: Any, turned: Any, codes: Any, start: Any, gaps: Any) -> None:
+def encode(block: Any, which: Any, turned: Any, groups: int, codes: Any, start: Any, gaps: Any) -> None:
     """Codes of the rows ``which`` of a block, and the places of their missing calls.
 
-    ``codes`` (passes, rows, PASS) uint8; a missing call counts as 0, and where ``turned`` 2 - g is coded. ``gaps`` from
-    ``start[s]`` to ``start[s + 1]`` are the samples that row s misses.
+    ``codes`` (passes, rows, PASS) uint8; a missing call counts as 0, and where ``turned`` 2 - g is coded. A pass of h groups
+    takes 4 h samples, its group k those k, h + k, 2 h + k and 3 h + k behind the first of them: neighbours stay neighbours, so
+    that they are coded side by side. ``gaps`` from ``start[s]`` to ``start[s + 1]`` are the samples that row s misses.
     """
     n = block.shape[1]
-    passes, _, groups = codes.shape
-    digits = np.zeros(passes * groups * 4, dtype=np.uint8)
+    digits = np.zeros(groups * 4, dtype=np.uint8)
     for s in range(which.size):
         row = which[s]
-        for i in range(n):
-            g = block[row, i]
-            call = g >= 0 and g <= 2
-            digits[i] = np.uint8(2 - g if turned[s] else g) if call else 0
-        for c in range(passes):
-            for k in range(groups):
-                i = (c * groups + k) * 4
-                codes[c, s, k] = digits[i] + 3 * digits[i + 1] + 9 * digits[i + 2] + 27 * digits[i + 3]
+        if turned[s]:
+            for i in range(n):
+                g = block[row, i]
+                digits[i] = np.uint8(2 - g) if g >= 0 and g <= 2 else 0
+        else:
+            for i in range(n):
+                g = block[row, i]
+                digits[i] = np.uint8(g) if g >= 0 and g <= 2 else 0
+        for c in range(codes.shape[0]):
+            h = min(PASS, groups - c * PASS)
+            i = c * PASS * 4
+            for k in range(h):
+                codes[c, s, k] = digits[i + k] + 3 * digits[i + h + k] + 9 * digits[i + 2 * h + k] + 27 * digits[i + 3 * h + k]
         at = start[s]
         if at < start[s + 1]:
             for i in range(n):
@@ -189,7 +190,7 @@ def add_columns(codes: Any, size: int, begin: int, groups: int, panel: Any, colu
                 tables[table + j] = 0.0
             filled = LANES
             for r in range(GROUP):
-                row = ((first + k) * GROUP + r) * WIDTH + column
+                row = (first * GROUP + r * held + k) * WIDTH + column
                 for a in range(table, table + filled, LANES):
                     put_sum(tables, a + filled, tables, a, panel, row)
                     put_sum(tables, a + 2 * filled, tables, a + filled, panel, row)

@@ -253,9 +253,11 @@ def scan_block(plan: ScanPlan, block: ArrayLike, sets: Sequence[Sequence[int]] |
 def _single_variants(plan: ScanPlan, genotypes: NDArray[Any], first: int) -> pd.DataFrame:
     parts: dict[str, list[dict[str, Any]]] = {test: [] for test in plan.tests}
     counts: list[tuple[Floats, NDArray[np.int64]]] = []
-    basis = None if plan.exact is None else plan.exact.basis
+    bases: dict[str, NDArray[np.floating]] = {kind: whitening.columns for kind, whitening in plan.whitenings.items()}
+    if plan.exact is not None:
+        bases["exact"] = plan.exact.basis
     factors = {kind: whitening.factor for kind, whitening in plan.whitenings.items()}
-    for tile, products in tile_products(genotypes, plan.centre, basis, factors):
+    for tile, products in tile_products(genotypes, plan.centre, bases, factors):
         counts.append((tile.mean, tile.missing))
         columns = _test_tile(plan, tile, products)
         for test in plan.tests:
@@ -296,15 +298,16 @@ def _columns(plan: ScanPlan, test: str) -> list[str]:
 def _test_tile(plan: ScanPlan, tile: Tile, products: Products) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     fits = {}
-    if plan.exact is not None and products.rotated is not None:
-        rotated = refits.rotated_tile(plan.exact, tile, products.rotated)
+    if plan.exact is not None:
+        rotated = refits.rotated_tile(plan.exact, tile, products.rotated["exact"])
         for kind in ("reml", "ml"):
             if any(t in REFITTED and NULL_OF[t] == kind for t in plan.tests):
                 fits[kind] = refits.fit_tile(plan.exact, rotated, tile.size, kind == "reml")
         alone = rotated.alone[: tile.size]
     sums = {}
     for kind, whitening in plan.whitenings.items():
-        sums[kind] = whitening.sums(load_copy(tile) if len(plan.whitenings) > 1 else tile, products.squares[kind])
+        given = load_copy(tile) if len(plan.whitenings) > 1 else tile
+        sums[kind] = whitening.sums(given, products.rotated[kind], products.squares[kind])
     for test in plan.tests:
         kind = NULL_OF[test]
         if plan.exact is not None and test in REFITTED:

@@ -64,16 +64,15 @@ class Whitening:
         """(n, r) eigenvectors of a low rank."""
         return self.columns[:, self.c + 1 :]
 
-    def sums(self, tile: Tile, squares: Floats) -> tuple[Floats, Floats, Floats]:
+    def sums(self, tile: Tile, products: Floats, squares: Floats) -> tuple[Floats, Floats, Floats]:
         """Products xᵀPx, xᵀPy and xᵀH⁻¹x of each variant of a tile; uses up the tile's rows.
 
-        P takes out covariates in the metric of H⁻¹: P = H⁻¹ - H⁻¹X (XᵀH⁻¹X)⁻¹ XᵀH⁻¹. ``squares`` (size,) holds xᵀH⁻¹x of a full
-        rank where it is known already, NaN elsewhere.
+        P takes out covariates in the metric of H⁻¹: P = H⁻¹ - H⁻¹X (XᵀH⁻¹X)⁻¹ XᵀH⁻¹. ``products`` (tile_rows, c + 1 + r) are
+        those of the rows with ``columns``; ``squares`` (size,) holds xᵀH⁻¹x of a full rank where it is known, NaN elsewhere.
         """
         size, c = tile.size, self.c
-        both = tile.rows @ self.columns
         if self.low_rank:
-            inside = both[:size, c + 1 :]
+            inside = products[:size, c + 1 :]
             total = (tile.sumsq + (inside**2 * self.shrink).sum(axis=1)) / (1.0 - self.hsq)
         elif (known := np.isfinite(squares)).all():
             total = squares
@@ -81,8 +80,8 @@ class Whitening:
             total = np.empty(len(tile.rows))
             row_sums_of_squares(self.whiten_rows(tile.rows), total)
             total[:size][known] = squares[known]
-        covered = both[:size, :c]
-        return total[:size] - (covered**2).sum(axis=1), both[:size, c], total[:size]
+        covered = products[:size, :c]
+        return total[:size] - (covered**2).sum(axis=1), products[:size, c], total[:size]
 
     def whiten_rows(self, rows: Floats) -> NDArray[np.floating]:
         """Rows g of a tile as H^(-1/2) g; for a full rank ``rows`` is used up."""
