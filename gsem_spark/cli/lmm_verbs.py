@@ -46,7 +46,7 @@ ChromosomesOption = Annotated[
     str | None, typer.Option("--chromosomes", metavar="1,2,5-9", help="Chromosomes to test; all by default.")
 ]
 ExactOption = Annotated[bool, typer.Option("--exact", help="Fit variance components anew for every variant.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="float64, or float32: about twice as fast, good to 1e-5.")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="float64, or float32: dosages in half the time, good to 1e-5.")]
 FiguresOption = Annotated[
     str | None, typer.Option("--figures", metavar="FOLDER", help="Draw Manhattan, QQ, profile and effect plots there.")
 ]
