@@ -36,6 +36,10 @@ MaxFailedOption = Annotated[
     typer.Option("--max-failed", metavar="SHARE", help="Error above this share of SNPs without a fit; the results stay."),
 ]
 InfoOption = Annotated[float, typer.Option("--info-min", help="Lowest imputation quality.")]
+TolerOption = Annotated[
+    float | None,
+    typer.Option("--toler", help="Tolerance of matrix inversion: share of its diagonal element a pivot must exceed (1e-13)."),
+]
 MafOption = Annotated[float, typer.Option("--maf-min", help="Lowest minor allele frequency.")]
 _MISSING_SHOWN: Final = 8
 
@@ -66,6 +70,10 @@ def gwas(
         bool, typer.Option("--omnibus", help="Also the Wald test of no association with any trait, in the same rows.")
     ] = False,
     snp_se: Annotated[float, typer.Option("--snp-se", help="Standard error given to the SNP's variance.")] = SNP_SE,
+    toler: TolerOption = None,
+    smooth_check: Annotated[
+        bool, typer.Option("--smooth-check/--no-smooth-check", help="Fill z_smooth: the largest change of a Z by smoothing.")
+    ] = True,
     info_min: InfoOption = PER_SNP_INFO_MIN,
     maf_min: MafOption = PER_SNP_MAF_MIN,
     part: SliceOption = None,
@@ -95,8 +103,8 @@ def gwas(
     ws = open_workspace(workspace)
     cov = _structure(ws, covstruct, traits)
     shared: dict[str, Any] = {
-        "gc": gc, "estimation": estimation, "std_lv": std_lv, "snp_se": snp_se, "omnibus": omnibus, "info_min": info_min,
-        "maf_min": maf_min, "part": cut, "progress": progress_of(quiet),
+        "gc": gc, "estimation": estimation, "std_lv": std_lv, "snp_se": snp_se, "omnibus": omnibus, "toler": toler,
+        "smooth_check": smooth_check, "info_min": info_min, "maf_min": maf_min, "part": cut, "progress": progress_of(quiet),
     }  # fmt: skip
     if given:
         rows = "all" if everything else sub or None
@@ -121,6 +129,7 @@ def wald(
     traits: TraitsOption = None,
     covstruct: CovOption = "last",
     gc: GcOption = "standard",
+    toler: TolerOption = None,
     info_min: InfoOption = PER_SNP_INFO_MIN,
     maf_min: MafOption = PER_SNP_MAF_MIN,
     part: SliceOption = None,
@@ -144,7 +153,8 @@ def wald(
     cov = _structure(ws, covstruct, traits)
     contrasts = {name: contrast_matrix(name, rows, cov.traits) for name, rows in wanted.items()} or None
     run = multivariate_wald(
-        ws, cov, contrasts, gc, info_min=info_min, maf_min=maf_min, part=cut, progress=progress_of(quiet),  # type: ignore[arg-type] # checked there
+        ws, cov, contrasts, gc, toler=toler, info_min=info_min, maf_min=maf_min, part=cut,  # type: ignore[arg-type] # checked there
+        progress=progress_of(quiet),
     )  # fmt: skip
     _print_runs([run])
     check_failed(run.report, max_failed)

@@ -106,6 +106,7 @@ def export(
     n: Annotated[float | None, typer.Option("--n", help="With --as: sample size in place of the effective one.")] = None,
     assembly: Annotated[str, typer.Option("--assembly", help="With --as gwas-ssf: genome assembly, e.g. GRCh37.")] = "unknown",
     bgzip: Annotated[bool, typer.Option("--bgzip", help="With --as: blocked gzip with a tabix index.")] = False,
+    smooth_check: Annotated[bool, typer.Option("--smooth-check", help="With --as genomicsem: the column Z_smooth.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write a table of results as one tab-separated text file, ordered by chromosome and position.
@@ -119,7 +120,7 @@ def export(
     from gsem_spark.steps.export.table import export_table
 
     if as_ is not None:
-        _export_gwas(workspace, table, target, as_, run, path, n, assembly, bgzip, quiet)
+        _export_gwas(workspace, table, target, as_, run, path, n, assembly, bgzip, smooth_check, quiet)
         return
     rows = export_table(
         open_workspace(workspace), table, target, run_id=run, trait=trait, reference=reference, progress=progress_of(quiet)
@@ -129,7 +130,7 @@ def export(
 
 def _export_gwas(
     workspace: str, table: str, target: Path, as_: str, run: str | None, path: list[str] | None, n: float | None, assembly: str,
-    bgzip: bool, quiet: bool,
+    bgzip: bool, smooth_check: bool, quiet: bool,
 ) -> None:
     from gsem_spark.steps.export.gwas import export_gwas
 
@@ -137,7 +138,7 @@ def _export_gwas(
         raise ConfigError(f"table {table} has no formats of other programs", where="--as", remedy="gwas_results has")
     for made in export_gwas(
         open_workspace(workspace), target, as_, run_id=run, paths=path, n=n, assembly=assembly, bgzip=bgzip,  # type: ignore[arg-type]
-        progress=progress_of(quiet),
+        smooth_check=smooth_check, progress=progress_of(quiet),
     ):
         size = f", N {made.n:,.0f}" if made.n is not None else ""
         out.print(f"{made.file}: {made.path}, {made.rows:,} SNPs{size}", highlight=False)

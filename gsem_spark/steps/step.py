@@ -7,8 +7,10 @@ records. A step only says which inputs decide its result (:meth:`Step.inputs`) a
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -173,8 +175,22 @@ def checked_config(kind: type[C], where: str, /, **settings: Any) -> C:
     try:
         return kind(**settings)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or where}: {e['msg']}" for e in error.errors())
-        raise ConfigError(problems, where=where) from None
+        found = [(".".join(map(str, e["loc"])) or where, *wrong_value(e)) for e in error.errors(include_url=False)]
+        what = "; ".join(f"{name}: {said}" for name, said, _ in found)
+        remedy = "; ".join(dict.fromkeys(r for _, _, r in found if r))
+        raise ConfigError(what, where=where, remedy=remedy or "correct the setting; nothing has been run") from None
+
+
+def wrong_value(found: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong with a setting's value and the remedy, from what pydantic found."""
+    value, message = found.get("input"), str(found["msg"])
+    if found["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", str(found.get("ctx", {}).get("expected", "")))
+        close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+        return f"{value!r} is not one of {', '.join(allowed)}", f"did you mean {close[0]!r}?" if close else ""
+    if found["type"] == "value_error":
+        return message.removeprefix("Value error, "), ""
+    return f"found {value!r}; it should be {message.removeprefix('Input should be ')}", ""
 
 
 def content_hash(value: Any) -> str:

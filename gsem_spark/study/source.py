@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gsem_spark.errors import ConfigError
+from gsem_spark.steps.step import wrong_value
 
 Loc = tuple[str | int, ...]
 
@@ -188,17 +189,11 @@ def _problem(loc: Loc, found: Any, keys_at: Any) -> Problem:
     if kind == "missing":
         return Problem(loc, f"the key {name!r} is missing", f"add a line `{name}: …`")
     value = found.get("input")
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']*)'", str(found.get("ctx", {}).get("expected", "")))
-        return Problem(loc, f"{value!r} is not one of {', '.join(allowed)}", _nearest(str(value), allowed).rstrip("; "))
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return Problem(loc, f"YAML reads {value!r} here, not text", "put quotes around the value")
-    message = str(found["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if kind == "value_error":
-        return Problem(loc, message)
     if kind == "model_type":
         return Problem(loc, f"found {value!r}; it has keys of its own")
-    return Problem(loc, f"found {value!r}; it should be {message}")
+    return Problem(loc, *wrong_value(found))
 
 
 def model_keys(model: type[BaseModel], loc: Loc) -> list[str]:

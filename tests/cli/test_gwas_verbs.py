@@ -109,3 +109,22 @@ def test_contrasts_are_read_by_name():
         parse_contrast("x: A=one")
     with pytest.raises(ModelError, match="'C'"):
         contrast_matrix("x", [{"C": 1.0}], ("A", "B"))
+
+
+@pytest.mark.parametrize(("given", "status", "words"), [
+    (["--model", "F1 =~ T1 + T2 + T3"], 5, "no path from SNP"),
+    (["--model", "F1 =~ T1 + T2 + T3; SNP ~ F1"], 5, "write the path the other way round"),
+    (["--model", "F1 =~ T1 + T2 + T3; F1 ~ snp"], 5, "did you mean SNP?"),
+    (["--model", MODEL, "--sub", "F2~SNP"], 5, "did you mean F1~SNP"),
+    (["--model", MODEL, "--gc", "std"], 2, "did you mean 'standard'?"),
+    (["--gc", "std"], 2, "'std' is not one of standard, conserv, none"),
+    (["--model", MODEL, "--toler", "-1"], 2, "toler: found -1.0; it should be greater than or equal to 0"),
+    (["--toler", "0.9999"], 5, "cannot be inverted at toler = 0.9999"),
+    (["--traits", "T1,T2"], 5, "at least 3 traits"),
+    (["--traits", "T1,T2,T7"], 5, "no trait 'T7'; there are T1, T2, T3"),
+])  # fmt: skip
+def test_bad_input_is_told_with_a_remedy(workspace, given, status, words):
+    workspace, cov = workspace
+    code, said = type_in("gwas", workspace, "--covstruct", cov, *given)
+    assert code == status and words in " ".join(said.split()), said
+    assert "remedy:" in said

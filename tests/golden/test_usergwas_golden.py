@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from gsem_spark.methods.gwas import UserModelGwas
+from gsem_spark.methods.gwas.snp_model import free_numbers
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 
 R_EST, R_SE, R_CHISQ = 1e-4, 1e-5, 1e-5
@@ -147,8 +148,28 @@ def test_sub(answers: Path, factor: str) -> None:
 
 
 def test_snp_se(answers: Path) -> None:
-    gwas = UserModelGwas.prepare(structure(answers), models(answers)["b"], snp_se=0.01, sub="all")
+    gwas = UserModelGwas.prepare(structure(answers), models(answers)["b"], snp_se=0.01, sub="all", toler=1e-30)
     against_r(paired(scan(answers, gwas), table(answers, "gwas/usergwas_b_SNPSE0.01_toler1e-30_20.tsv")))
+
+
+@pytest.mark.parametrize(("name", "fix", "estimation", "std_lv", "file"), [
+    *((name, fix, "DWLS", False, f"{name}_fix{str(fix).upper()}_400.tsv.gz") for name in "abd" for fix in (True, False)),
+    ("e", False, "DWLS", False, "e_fixFALSE_400.tsv.gz"), ("e0", False, "DWLS", False, "e0null_fixFALSE_400.tsv.gz"),
+    ("b", False, "ML", False, "b_fixFALSE_ML_60.tsv"), ("b", True, "ML", False, "b_fixTRUE_ML_60.tsv"),
+    ("b", False, "DWLS", True, "b_fixFALSE_stdlv_60.tsv"), ("b", True, "DWLS", True, "b_fixTRUE_stdlv_60.tsv"),
+])
+def test_rows_stand_and_count_as_in_the_reference(
+    answers: Path, name: str, fix: bool, estimation: str, std_lv: bool, file: str
+) -> None:
+    cov = structure(answers)
+    gwas = UserModelGwas.prepare(
+        cov, models(answers)[name], "all", fix_measurement=fix, estimation=estimation, std_lv=std_lv
+    )
+    want = table(answers, f"gwas/usergwas_{file}")
+    want = want[want["SNP"] == want["SNP"].iloc[0]]
+    numbers = free_numbers(gwas.model, gwas.rows, estimation == "ML" and not fix)
+    got = [(r.lhs, r.op, r.rhs.replace(" ", ""), n) for r, n in zip(gwas.rows, numbers, strict=True)]
+    assert got == list(want[["lhs", "op", "rhs", "free"]].itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize("fix", [True, False])

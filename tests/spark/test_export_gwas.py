@@ -55,7 +55,7 @@ def ws(spark, tmp_path_factory):
     ws.replace("gwas_results", twice, [row.asDict() for row in twice.select(*scope).distinct().collect()])
     now = dt.datetime(2026, 1, 2)
     config = {"model": "F1 =~ A + B + C\nF1 ~ g*SNP\nB ~ SNP", "traits": TRAITS}
-    figures = {"rows": ["F1~SNP", "B~SNP"], "paths": {"F1~SNP": {"effective_n": 5e4}, "B~SNP": {}}}
+    figures = {"rows": ["F1~SNP", "B~SNP"], "free": [4, 5], "paths": {"F1~SNP": {"effective_n": 5e4}, "B~SNP": {}}}
     ws.runs.record(RunEntry("user-1", "user_gwas", "done", "h", json.dumps(config), "v", {}, now, summary=figures, ended=now))
     return ws, run
 
@@ -98,9 +98,19 @@ def test_each_path_has_a_file_in_the_run_s_own_order(ws, tmp_path):
     assert set(first["label"]) == {"g"} and set(second["label"]) == {""}
     assert "Q_SNP" in first and "Q_SNP" not in second and set(second["lhs"]) == {"B"}
     bad = first[first["est"] == "NA"]
-    assert len(bad) and bad["error"].str.contains("standard error").all() and (bad["free"] == 0).all()
+    assert len(bad) and bad["error"].str.contains("standard error").all() and (bad["free"] == "NA").all()
+    assert set(first.loc[first["est"] != "NA", "free"].astype(int)) == {4} and "Z_smooth" not in first
     assert (first.loc[first["est"] != "NA", "error"] == 0).all() or set(first.loc[first["est"] != "NA", "error"]) == {"0"}
     assert first["SNP"].tolist() == results(run)["snp"].tolist()
+
+
+def test_z_smooth_is_written_when_asked_for(ws, tmp_path):
+    ws, run = ws
+    (made,) = gs.export_gwas(ws, tmp_path / "z.tsv", "genomicsem", run_id=run.run_id, smooth_check=True)
+    got = pd.read_csv(made.file, sep="\t")
+    assert got.columns[-1] == "Z_smooth" and np.array_equal(got["Z_smooth"], results(run)["z_smooth"], equal_nan=True)
+    with pytest.raises(ConfigError, match="ldsc has no Z_smooth"):
+        gs.export_gwas(ws, tmp_path / "l", "ldsc", run_id=run.run_id, smooth_check=True)
 
 
 def test_n_is_the_record_s_or_the_user_s(ws, tmp_path):

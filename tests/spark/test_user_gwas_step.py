@@ -123,6 +123,33 @@ def test_the_steps_are_the_array_functions_spread_out(filled, cov, snps, monkeyp
     assert "MAF" in bad.loc["rs50", "message"] and "BBB is zero" in bad.loc["rs60", "message"]
 
 
+@pytest.mark.parametrize("kind", ["parquet", pytest.param("delta", marks=pytest.mark.slow)])
+def test_tables_by_workers_or_by_spark_hold_the_same_bytes(spark, cov, snps, tmp_path, monkeypatch, kind):
+    """Workers read and write the tables' files themselves where they can, else Spark does: same rows, loci and figures."""
+    found = []
+    for direct in ("1", "0"):
+        monkeypatch.setenv("GSEM_SPARK_DIRECT", direct)
+        ws = fill(gs.Workspace.create(str(tmp_path / f"{kind}{direct}"), kind, spark), snps)
+        runs = [
+            gs.user_gwas(ws, cov, ONE, omnibus=True), gs.common_factor_gwas(ws, cov),
+            gs.multivariate_wald(ws, cov, {"DDD": 1, "AAA": -1}),
+        ]  # fmt: skip
+        tables = [rows_of(run).sort_values(["chr", "bp", "snp"], ignore_index=True) for run in runs]
+        found.append([(t, run.loci(), run.summary) for t, run in zip(tables, runs, strict=True)])
+    for (rows, loci, figures), (others, other_loci, other_figures) in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(rows, others, check_exact=True)
+        pd.testing.assert_frame_equal(loci, other_loci, check_exact=True)
+        assert len(loci) and figures == other_figures
+
+
+def test_z_smooth_only_where_it_is_asked_for(filled, cov):
+    usual, without = (gs.user_gwas(filled, cov, ONE, sub="F1~SNP", smooth_check=wanted) for wanted in (True, False))
+    assert usual.run_id != without.run_id
+    assert rows_of(usual)["z_smooth"].notna().all() and rows_of(without)["z_smooth"].isna().all()
+    with pytest.raises(ConfigError, match="toler"):
+        gs.user_gwas(filled, cov, ONE, toler=2.0)
+
+
 run_wave = scan.run_wave
 
 

@@ -27,7 +27,7 @@ def rows() -> pa.Table:
         "lhs": "F1", "op": "~", "rhs": "SNP", "est": [-0.1, np.nan, 1 / 3], "se": [0.002, np.nan, 4 / 15], "z": z, "p": p,
         "neglog10p": neglog10p, "chisq": [3.0, np.nan, 4.0], "chisq_df": 2, "chisq_p": [0.2, np.nan, 0.1], "aic": 9.0,
         "q_snp": [2.0, np.nan, 5.0], "q_snp_df": 2, "q_snp_p": [0.3, np.nan, 0.05], "q_snp_neglog10p": [0.5, np.nan, 1.3],
-        "status": ["ok", "missing", "heywood"], "z_smooth": 0.0,
+        "status": ["ok", "missing", "heywood"], "z_smooth": [0.25, 0.0, 0.0],
         "message": [None, "beta of T1\tis missing", "residual variance of T2 is negative"],
     })  # fmt: skip
     schema = arrow_schema(schema_of("gwas_results"))
@@ -48,6 +48,8 @@ def test_names_and_order_are_those_that_genomicsem_writes() -> None:
     assert list(Layout("genomicsem", True, True).columns) == header("cfgwas_standard_400.tsv")
     assert list(Layout("genomicsem", False, True).columns) == header("usergwas_b_sub_F1_60.tsv")
     assert list(Layout("genomicsem", False, False).columns) == header("usergwas_e0null_fixFALSE_400.tsv.gz")
+    assert list(Layout("genomicsem", True, True, z_smooth=True).columns) == header("cfgwas_nonPDS_smooth_20.tsv")
+    assert list(Layout("genomicsem", False, True, z_smooth=True).columns) == header("usergwas_b_nonPDS_smooth_20.tsv")
 
 
 def test_genomicsem_keeps_every_snp(rows: pa.Table) -> None:
@@ -55,7 +57,9 @@ def test_genomicsem_keeps_every_snp(rows: pa.Table) -> None:
     assert user["error"].tolist() == ["0", "beta of T1 is missing", "0"]
     assert user["warning"].tolist() == ["0", "0", "residual variance of T2 is negative"]
     assert user["est"].tolist() == ["-0.1", "NA", repr(1 / 3)] and set(user["label"]) == {"g"}
-    assert user["free"].tolist() == ["1", "0", "1"]
+    assert user["free"].tolist() == ["1", "0", "1"]  # of a run that does not tell
+    numbered = written(rows, Layout("genomicsem", False, True, free=9, z_smooth=True))
+    assert numbered["free"].tolist() == ["9", "NA", "9"] and numbered["Z_smooth"].tolist() == ["0.25", "0", "0"]
     factor = written(rows, Layout("genomicsem", True, True))
     assert factor["i"].tolist() == ["1", "2", "3"] and factor["fail"].tolist() == user["error"].tolist()
 

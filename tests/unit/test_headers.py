@@ -125,6 +125,12 @@ def test_the_users_map_wins() -> None:
     assert columns.effect_kind_given
 
 
+def test_a_column_without_values_is_named_where_its_role_is_missing() -> None:
+    with pytest.raises(DataError, match=r"effect allele \(A1: without a value in the first lines\)") as told:
+        resolve(["SNP", "A1", "A2", "BETA", "SE", "P"], empty=["A1"])
+    assert told.value.remedy.startswith("fill the column")
+
+
 def test_an_empty_name_leaves_a_role_out() -> None:
     assert not resolve([*BASE, "CHR", "BP"], {"chr": "", "bp": ""}).has("bp")
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.methods.gwas.moments import spd_inverse
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 from gsem_spark.methods.sem.model import Model
 from gsem_spark.methods.vech import vech_indices
 
@@ -36,10 +37,12 @@ class Sampling(NamedTuple):
     snp_precision: Floats  # (k, k) R^-1
     snp_error: float  # sampling variance of the SNP's variance
     snp_bounds: Floats  # (2,) open range of variances in V_SNP for which V_full is made of V and R as they stand here
+    toler: float  # share of its diagonal element that a pivot of the normal equations has to exceed
 
 
 def sampling(
-    cell: Ints, used: int, S: Floats, V: Floats, R: Floats, snp_error: float, snp_bounds: Floats | None = None
+    cell: Ints, used: int, S: Floats, V: Floats, R: Floats, snp_error: float, snp_bounds: Floats | None = None,
+    toler: float = PIVOT_TOLERANCE,
 ) -> Sampling | None:
     """Build :class:`Sampling`, or return None when R or V has no Cholesky factor.
 
@@ -49,7 +52,7 @@ def sampling(
         (k*,) place in vech of each LDSC moment.
     used
         How many of them take part in the search: the first ones.
-    S, V, R, snp_error, snp_bounds
+    S, V, R, snp_error, snp_bounds, toler
         As in ``moments.arrange``.
     """
     try:
@@ -62,6 +65,7 @@ def sampling(
     return Sampling(
         c(S[rows, columns][cell]), c(1.0 / np.diagonal(V)[cell]), c(V[np.ix_(cell, cell)]), c(precision[np.ix_(first, first)]),
         np.array(R, order="C"), snp_precision, float(snp_error), np.array([0.0, np.inf]) if snp_bounds is None else snp_bounds,
+        float(toler),
     )
 
 

@@ -27,8 +27,8 @@ from gsem_spark.methods.gwas.kernel_ml import ml_fit_batch, ml_fit_single
 from gsem_spark.methods.gwas.moments import Gc, Moments, arrange, gc_factors, smoothing_bounds, with_covariance
 from gsem_spark.methods.gwas.null import null_solution
 from gsem_spark.methods.gwas.result_rows import RESULT_COLUMNS as RESULT_COLUMNS
-from gsem_spark.methods.gwas.settings import Estimation, check_settings
-from gsem_spark.methods.gwas.smallmatrix import cholesky
+from gsem_spark.methods.gwas.settings import Estimation, check_inversion, check_settings, pivot_tolerance
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, cholesky
 from gsem_spark.methods.gwas.smoothed import smooth_snp
 from gsem_spark.methods.gwas.smoothed_batch import ml_smooth_and_fit, smooth_and_fit
 from gsem_spark.methods.ldsc.covstruct import CovStruct
@@ -70,6 +70,8 @@ class CommonFactorGwas:
         (k, k) Cholesky factor of S, zero where S is not positive definite.
     smooth_v
         V is not positive definite (so V_full is not, for any SNP).
+    toler
+        Share of its diagonal element that a pivot of a SNP's normal equations has to exceed.
     """
 
     traits: tuple[str, ...]
@@ -87,10 +89,12 @@ class CommonFactorGwas:
     moments: Moments | None
     chol_s: Floats
     smooth_v: bool
+    toler: float
 
     @classmethod
     def prepare(
-        cls, cov: CovStruct, gc: Gc = "standard", snp_se: float = SNP_SE, estimation: Estimation = "DWLS", std_lv: bool = False
+        cls, cov: CovStruct, gc: Gc = "standard", snp_se: float = SNP_SE, estimation: Estimation = "DWLS", std_lv: bool = False,
+        toler: float | None = None,
     ) -> CommonFactorGwas:
         """Fit the model without a SNP and arrange all that SNPs share.
 
@@ -108,6 +112,8 @@ class CommonFactorGwas:
         std_lv
             False: the first trait's loading is 1 (as GenomicSEM's commonfactorGWAS). True: the factor's residual variance is
             1, and the effect is in its standard deviations.
+        toler
+            Tolerance of matrix inversion (see ``fit_snps``).
 
         Raises
         ------
@@ -116,21 +122,23 @@ class CommonFactorGwas:
         ConvergenceError
             When the model without a SNP cannot be fitted.
         """
-        _check_settings(cov, gc, snp_se, estimation)
+        _check_settings(cov, gc, snp_se, estimation, toler)
         null = null_solution(cov, estimation)
         factors, R = gc_factors(cov, gc)
         S, V = np.array(cov.S, order="C"), np.array(cov.V, order="C")
         error = snp_se * snp_se
         smooth_v = not (is_positive_definite(V) and is_positive_definite(R))
-        moments = arrange(S, V, R, error, null.sign) if not smooth_v else None
+        share = pivot_tolerance(toler)
+        check_inversion(toler, {"V": V, "the intercepts' correlations": R})
+        moments = arrange(S, V, R, error, null.sign, toler=share) if not smooth_v else None
         if smooth_v and is_positive_definite(R):
-            moments = arrange(S, near_pd(V).matrix, R, error, null.sign, smoothing_bounds(V, R, error))
+            moments = arrange(S, near_pd(V).matrix, R, error, null.sign, smoothing_bounds(V, R, error), share)
         chol_s = S.copy()
-        if not (is_positive_definite(S) and cholesky(chol_s, S.shape[0])):
+        if not (is_positive_definite(S) and cholesky(chol_s, S.shape[0], PIVOT_TOLERANCE)):
             chol_s = np.zeros_like(S)
         return cls(
             cov.traits, estimation, gc, bool(std_lv), float(snp_se), S, V, R, factors, null.sign, null.loadings,
-            null.residual_variances, moments, chol_s, smooth_v,
+            null.residual_variances, moments, chol_s, smooth_v, share,
         )
 
     @property
@@ -233,7 +241,7 @@ class CommonFactorGwas:
         smooth_s = not s_full_is_pd(self.chol_s, beta, v, np.empty(beta.size))
         bits = (outcomes.S_SMOOTHED if smooth_s else 0) | (outcomes.V_SMOOTHED if self.smooth_v else 0)
         try:
-            snp = smooth_snp(self.S, self.V, self.R, known, smooth_s, beta, scale, v, self.snp_se**2, self.sign)
+            snp = smooth_snp(self.S, self.V, self.R, known, smooth_s, beta, scale, v, self.snp_se**2, self.sign, self.toler)
         except (GsemError, np.linalg.LinAlgError):
             snp = None
         if snp is None:
@@ -262,11 +270,11 @@ class CommonFactorGwas:
         return dict(zip(RESULT_COLUMNS, values, strict=True))
 
 
-def _check_settings(cov: CovStruct, gc: str, snp_se: float, estimation: str) -> None:
+def _check_settings(cov: CovStruct, gc: str, snp_se: float, estimation: str, toler: float | None) -> None:
     k = len(cov.traits)
     if k < MIN_TRAITS:
         raise ModelError(
             f"a common factor needs at least {MIN_TRAITS} traits, and the covariance structure has {k}: {', '.join(cov.traits)}",
-            remedy="add traits, or test the two traits one by one",
+            remedy="add traits, or take the multivariate Wald test, which needs two",
         )
-    check_settings(gc, snp_se, estimation)
+    check_settings(gc, snp_se, estimation, toler)

@@ -35,6 +35,7 @@ def fit_snps(
     q_snp: bool = True,
     fix_measurement: bool = True,
     omnibus: bool = False,
+    toler: float | None = None,
 ) -> pd.DataFrame:
     r"""Fit a model with a SNP to each of n SNPs.
 
@@ -72,6 +73,13 @@ def fit_snps(
         Put the Wald test of no association with any trait of ``cov`` beside each row: ``omnibus_chisq``, ``omnibus_df``,
         ``omnibus_p``, ``omnibus_neglog10p``. So "with anything", "through the factor" and "against the factor" (Q_SNP) stand in
         one row.
+    toler
+        Tolerance of matrix inversion: the share of its own diagonal element that a pivot of a Cholesky factor has to exceed,
+        whatever the scale (what is left of a variance given the others, as 1 / VIF). A SNP whose normal equations, or whose
+        Q_SNP's variance, fall below it has the status ``singular``; V or the intercepts' correlations below it are an error, as
+        no SNP can be fitted. None: 1e-13. GenomicSEM's ``toler`` is the smallest reciprocal condition number of the same
+        matrices in their own units, so tiny standard errors beside large ones count as singular there and are nothing special
+        here; a value that its users lowered for that reason may be left out. What is smoothed does not depend on it.
 
     Returns
     -------
@@ -84,8 +92,8 @@ def fit_snps(
     Raises
     ------
     ModelError
-        When shapes disagree, a trait has no column, a setting is unknown, the model has no SNP or has it as an outcome, or
-        ``sub`` names no row.
+        When shapes disagree, a trait has no column, a setting is unknown, the model has no SNP or has it as an outcome, ``sub``
+        names no row, or V is singular at ``toler``.
 
     Examples
     --------
@@ -103,14 +111,14 @@ def fit_snps(
         effect = "".join(LHS_OP_RHS)
         if sub is not None and (not isinstance(sub, str) or sub.replace(" ", "") != effect):
             raise ModelError(f"the common-factor model has no parameter {sub!r}", remedy=f"leave out `sub`, or give {effect!r}")
-        frame = pd.DataFrame(CommonFactorGwas.prepare(cov, gc, snp_se, estimation, std_lv).fit(b, s, maf))
+        frame = pd.DataFrame(CommonFactorGwas.prepare(cov, gc, snp_se, estimation, std_lv, toler).fit(b, s, maf))
         for place, (name, value) in enumerate(zip(("lhs", "op", "rhs"), LHS_OP_RHS, strict=True)):
             frame.insert(place, name, value)
     else:
-        gwas = UserModelGwas.prepare(cov, model, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se)
+        gwas = UserModelGwas.prepare(cov, model, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se, toler=toler)
         frame = gwas.frame(gwas.fit(b, s, maf))
     if omnibus:
-        tests = WaldTest.prepare(cov, gc=gc).fit(b, s, maf)
+        tests = WaldTest.prepare(cov, gc=gc, toler=toler).fit(b, s, maf)
         at = frame["snp"].to_numpy() if "snp" in frame else np.arange(len(frame))
         frame = frame.assign(**{name: tests[name][at] for name in WALD_COLUMNS if name.startswith("omnibus")})
     return frame if smooth_check else frame.drop(columns="z_smooth")

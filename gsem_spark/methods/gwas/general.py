@@ -42,7 +42,7 @@ class GeneralFit(NamedTuple):
 
 def fit_general(
     model: Model, estimation: Estimation, S: Floats, V: Floats, R: Floats, beta: Floats, scale: Floats, v: float,
-    snp_error: float, start: Floats, targets: Targets,
+    snp_error: float, start: Floats, targets: Targets, toler: float,
 ) -> GeneralFit:
     """Fit one SNP.
 
@@ -60,6 +60,8 @@ def fit_general(
         (q,) no-SNP solution.
     targets
         Read for the factors whose Q_SNP is asked for.
+    toler
+        Share of its diagonal element that a pivot of the normal equations has to exceed.
     """
     k = beta.size
     covariances, errors = s_full(S, beta, v), v_full(V, R, scale, v, snp_error)
@@ -77,7 +79,7 @@ def fit_general(
         return _nothing(model, targets, outcomes.NOT_PD, bits)
     if not end.converged:
         return _nothing(model, targets, outcomes.NOT_CONVERGED, bits)
-    return _judged(model, estimation, covariances, errors, end.theta, targets, bits, z_smooth)
+    return _judged(model, estimation, covariances, errors, end.theta, targets, bits, z_smooth, toler)
 
 
 def _begin(model: Model, start: Floats, v: float) -> Floats:
@@ -93,7 +95,8 @@ def _nothing(model: Model, targets: Targets, code: int, bits: int) -> GeneralFit
 
 
 def _judged(
-    model: Model, estimation: Estimation, S: Floats, V: Floats, theta: Floats, targets: Targets, bits: int, z_smooth: float
+    model: Model, estimation: Estimation, S: Floats, V: Floats, theta: Floats, targets: Targets, bits: int, z_smooth: float,
+    toler: float,
 ) -> GeneralFit:
     """Errors, chi-square and Q_SNP at the optimum."""
     implied = model.implied(theta)
@@ -102,7 +105,7 @@ def _judged(
     if estimation == "ML":
         meat[0, :] = meat[:, 0] = 0.0
     directions = model.restrictions.null_space(theta, model.restrictions.active_inequalities(theta))
-    covariance = restricted_sandwich(model.jacobian(theta), weights, meat, directions)
+    covariance = restricted_sandwich(model.jacobian(theta), weights, meat, directions, toler)
     if covariance is None:
         return _nothing(model, targets, outcomes.SINGULAR, bits)
     residual = S - implied

@@ -134,6 +134,7 @@ def fit_genes(
     cov: CovStruct, beta: ArrayLike | pd.DataFrame, se: ArrayLike | pd.DataFrame, hsq: ArrayLike, model: str | Model,
     gc: Gc = "standard", sub: str | Sequence[str] | None = None, gene_se: float = SNP_SE, estimation: Estimation = "DWLS",
     std_lv: bool = False, smooth_check: bool = True, q_snp: bool = True, fix_measurement: bool = True,
+    toler: float | None = None,
 ) -> pd.DataFrame:
     """Fit a model with ``Gene`` as a predictor to each of n genes.
 
@@ -145,7 +146,7 @@ def fit_genes(
         (n,) heritability of expression: the variance of the predictor.
     gene_se
         Standard error given to that variance.
-    cov, model, gc, sub, estimation, std_lv, smooth_check, q_snp, fix_measurement
+    cov, model, gc, sub, estimation, std_lv, smooth_check, q_snp, fix_measurement, toler
         As for :func:`~gsem_spark.methods.gwas.fit_snps.fit_snps`, with ``Gene`` in the place of ``SNP``.
 
     Returns
@@ -160,7 +161,7 @@ def fit_genes(
     """
     if isinstance(model, str) and GENE not in model:
         raise ModelError(f"the model has no {GENE}", remedy=f"write {GENE} where a model of SNPs has SNP, e.g. F1 ~ {GENE}")
-    gwas = UserModelGwas.prepare(cov, model, sub, q_snp, fix_measurement, std_lv, estimation, gc, gene_se, GENE)
+    gwas = UserModelGwas.prepare(cov, model, sub, q_snp, fix_measurement, std_lv, estimation, gc, gene_se, GENE, toler=toler)
     columns = gwas.fit_predictor(by_name(beta, cov.traits, "beta"), by_name(se, cov.traits, "se"), hsq)
     frame = gwas.frame(columns).rename(columns={"snp": "row"})
     return frame if smooth_check else frame.drop(columns="z_smooth")
@@ -178,7 +179,7 @@ def t_sem(cov: CovStruct, genes: pd.DataFrame, model: str | Model, **settings: A
     model
         lavaan syntax, e.g. ``"F1 =~ a + b + c\nF1 ~ Gene"``.
     **settings
-        ``gc sub gene_se estimation std_lv smooth_check q_snp fix_measurement`` of :func:`fit_genes`.
+        ``gc sub gene_se estimation std_lv smooth_check q_snp fix_measurement toler`` of :func:`fit_genes`.
 
     Returns
     -------

@@ -27,7 +27,7 @@ from gsem_spark.methods.gwas import outcomes
 from gsem_spark.methods.gwas.jit import inlined, inner, jit
 from gsem_spark.methods.gwas.moments import Moments
 from gsem_spark.methods.gwas.qsnp import q_snp
-from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, backward, cholesky, forward, quadratic
 
 Floats = NDArray[np.float64]
 
@@ -151,7 +151,7 @@ def minimise(m: Moments, beta: Floats, start: Floats, work: Work) -> bool:
             work.hessian[j, j] *= 1.0 + damping
         lowest = objective
         newton = damping == 0.0
-        if not cholesky(work.hessian, n):
+        if not cholesky(work.hessian, n, PIVOT_TOLERANCE):
             damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
@@ -178,7 +178,7 @@ def sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work: W
     n = k + 1
     x, row = work.x, work.step
     delta = x[k]
-    if not cholesky(work.hessian, n):
+    if not cholesky(work.hessian, n, m.toler):
         return -1.0
     for j in range(n):
         row[j] = 0.0

@@ -87,7 +87,7 @@ def regress(m: Reduced, b: ClosedBlock) -> None:
                 product = m.gamma[j, a] * m.gamma[j, c]
                 for l in range(lanes):
                     s[a * r + c, l] += b.w[j, l] * product
-    cholesky_lanes(s, 0, r, b.good)
+    cholesky_lanes(s, 0, r, m.toler, b.good)
     forward_lanes(s, 0, r, r * r, b.scratch)
     backward_lanes(s, 0, r, r * r)
     for a in range(r):

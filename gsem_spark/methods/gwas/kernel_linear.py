@@ -24,7 +24,7 @@ from gsem_spark.methods.gwas.kernel import (
     raised,
 )
 from gsem_spark.methods.gwas.linear import Reduced, Shared
-from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, backward, cholesky, forward, quadratic
 from gsem_spark.methods.gwas.targets import Targets
 
 Floats = NDArray[np.float64]
@@ -82,7 +82,7 @@ def start_effects(m: Reduced, beta: Floats, v: float, work: LinearWork) -> bool:
             for j in range(k):
                 total += work.w[j] * m.gamma[j, a] * m.gamma[j, b]
             H[a, b] = total
-    if not cholesky(H, r):
+    if not cholesky(H, r, PIVOT_TOLERANCE):
         return False
     forward(H, r, x)
     backward(H, r, x)
@@ -190,7 +190,7 @@ def minimise_reduced(m: Reduced, shared: Shared, beta: Floats, v: float, work: L
             work.step[j] = -work.gradient[j]
             work.hessian[j, j] *= 1.0 + damping
         lowest = objective
-        if not cholesky(work.hessian, n):
+        if not cholesky(work.hessian, n, PIVOT_TOLERANCE):
             damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
@@ -212,7 +212,7 @@ def influence_reduced(m: Reduced, targets: Targets, work: LinearWork) -> bool:
     """How each target moves with the moments at the optimum; False where the normal equations are singular."""
     k, r = m.gamma.shape
     n = r + 1
-    if not cholesky(work.hessian, n):
+    if not cholesky(work.hessian, n, m.toler):
         return False
     for t in range(targets.parameter.size):
         for a in range(n):

@@ -38,7 +38,7 @@ from gsem_spark.methods.gwas.kernel import (
     v_full_is_known,
 )
 from gsem_spark.methods.gwas.moments import Moments
-from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward, quadratic
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, backward, cholesky, forward, quadratic
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def evaluate(beta: Floats, v: float, work: MlWork) -> float:
         for j in range(i + 1):
             omega[i, j] = x[i] * x[j]
         omega[i, i] += x[k + 1 + i]
-    if not cholesky(omega, k):
+    if not cholesky(omega, k, PIVOT_TOLERANCE):
         return np.inf
     objective = 0.0
     for i in range(k):
@@ -199,7 +199,7 @@ def ml_minimise(beta: Floats, v: float, variance: Floats, start: Floats, start_t
             work.hessian[j, j] *= 1.0 + damping
         lowest = objective
         newton = damping == 0.0
-        if not cholesky(work.hessian, n):
+        if not cholesky(work.hessian, n, PIVOT_TOLERANCE):
             damping = raised(damping)
             if damping > MAX_DAMPING:
                 return False
@@ -229,7 +229,7 @@ def ml_sandwich_variance(m: Moments, scale: Floats, v: float, std_lv: bool, work
     x, row, B, h = work.x, work.step, work.inverse, work.h
     delta = x[k]
     ml_derivatives(v, k, 0.0, work)
-    if not cholesky(work.hessian, n):
+    if not cholesky(work.hessian, n, m.toler):
         return -1.0
     for j in range(n):
         row[j] = 0.0

@@ -31,6 +31,7 @@ from gsem_spark.methods.gwas.lanes import (
     clear,
     forward_lanes,
 )
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 from gsem_spark.methods.gwas.tape import Tape
 from gsem_spark.methods.gwas.targets import Targets
 from gsem_spark.methods.gwas.user_block import Block
@@ -165,7 +166,7 @@ def minimise(t: Tape, b: Block) -> None:
                 s[diagonal, l] *= 1.0 + b.damping[l]
         for l in range(s.shape[1]):
             b.lowest[l] = b.objective[l]
-        cholesky_lanes(s, t.hessian, q, b.good)
+        cholesky_lanes(s, t.hessian, q, PIVOT_TOLERANCE, b.good)
         forward_lanes(s, t.hessian, q, t.step, b.length)
         backward_lanes(s, t.hessian, q, t.step)
         if not advance(t, b):
@@ -198,7 +199,7 @@ def start_search(t: Tape, start: Floats, b: Block) -> None:
                 product = t.effect_gamma[j, i] * t.effect_gamma[j, n]
                 for l in range(lanes):
                     s[t.hessian + i * r + n, l] += s[t.weight + 1 + j, l] * product
-    cholesky_lanes(s, t.hessian, r, b.good)
+    cholesky_lanes(s, t.hessian, r, PIVOT_TOLERANCE, b.good)
     forward_lanes(s, t.hessian, r, t.step, b.length)
     backward_lanes(s, t.hessian, r, t.step)
     for i in range(r):
@@ -227,7 +228,7 @@ def fit_block(t: Tape, m: Sampling, targets: Targets, start: Floats, b: Block) -
     derivatives(t, b)
     clear(s, t.own_clear)
     add_products(s, t.own)
-    cholesky_lanes(s, t.hessian, t.q, b.good)
+    cholesky_lanes(s, t.hessian, t.q, m.toler, b.good)
     for l in range(lanes):
         if b.code[l] == outcomes.OK and not b.good[l]:
             b.code[l] = outcomes.SINGULAR

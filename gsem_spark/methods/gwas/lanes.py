@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.jit import inner
-from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -61,7 +60,7 @@ def add_scaled_products(s: Floats, program: Program, factor: Floats) -> None:
 
 
 @inner
-def cholesky_lanes(s: Floats, first: int, n: int, good: Bools) -> None:
+def cholesky_lanes(s: Floats, first: int, n: int, toler: float, good: Bools) -> None:
     """Factor the (n, n) matrices whose elements stand row by row from row ``first`` on; see ``smallmatrix.cholesky``.
 
     ``good`` (lanes,) says where the matrix is positive definite; elsewhere its lane is spoilt.
@@ -76,7 +75,7 @@ def cholesky_lanes(s: Floats, first: int, n: int, good: Bools) -> None:
             pivot = s[diagonal, l]
             for p in range(j):
                 pivot -= s[above + p, l] * s[above + p, l]
-            if not pivot > PIVOT_TOLERANCE * s[diagonal, l]:
+            if not pivot > toler * s[diagonal, l]:
                 good[l] = False
                 pivot = 1.0
             s[diagonal, l] = 1.0 / sqrt(pivot)

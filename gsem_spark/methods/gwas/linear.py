@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from gsem_spark.methods.gwas.moments import spd_inverse
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 from gsem_spark.methods.ldsc.covstruct import vech_indices
 from gsem_spark.methods.sem.model import Model
 
@@ -65,6 +66,7 @@ class Reduced(NamedTuple):
     snp_precision: Floats  # (k, k)
     snp_error: float
     snp_bounds: Floats  # (2,)
+    toler: float  # share of its diagonal element that a pivot of the normal equations has to exceed
 
 
 class Shared(NamedTuple):
@@ -131,12 +133,14 @@ def _products(gamma_0: Floats, gamma: Floats) -> tuple[Floats, Ints, Ints]:
     return product, np.array([a for a, _ in pairs], dtype=np.int64), np.array([b for _, b in pairs], dtype=np.int64)
 
 
-def reduce(layout: Layout, V: Floats, R: Floats, snp_error: float, snp_bounds: Floats | None = None) -> Reduced | None:
+def reduce(
+    layout: Layout, V: Floats, R: Floats, snp_error: float, snp_bounds: Floats | None = None, toler: float = PIVOT_TOLERANCE
+) -> Reduced | None:
     """Build :class:`Reduced`; None when R or V has no Cholesky factor, or the free variances are not identified.
 
     Parameters
     ----------
-    V, R, snp_error, snp_bounds
+    V, R, snp_error, snp_bounds, toler
         As in ``moments.arrange``.
     """
     try:
@@ -165,6 +169,7 @@ def reduce(layout: Layout, V: Floats, R: Floats, snp_error: float, snp_bounds: F
         c(weighted.T @ V @ weighted), c(to_variance), layout.sigma_0, layout.first, layout.second, c(to_variance @ T),
         layout.variance_variable, c((left_over + left_over.T) / 2.0), c(U.T @ precision @ residual), c(U.T @ precision @ U),
         np.array(R, order="C"), snp_precision, float(snp_error), np.array([0.0, np.inf]) if snp_bounds is None else snp_bounds,
+        float(toler),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE
 from gsem_spark.methods.ldsc.covstruct import CovStruct, vech_indices
 from gsem_spark.methods.sem.smooth import EIGEN_RTOL
 
@@ -46,10 +47,12 @@ class Moments(NamedTuple):
     snp_precision: Floats  # (k, k) R^-1
     snp_variance_error: Floats  # (1,) sampling variance of the SNP's own variance
     snp_bounds: Floats  # (2,) open range of variances in V_SNP for which V_full is made of V and R as they stand here
+    toler: float  # share of its diagonal element that a pivot of the normal equations has to exceed
 
 
 def arrange(
-    S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float, snp_bounds: Floats | None = None
+    S: Floats, V: Floats, R: Floats, snp_variance_error: float, sign: float, snp_bounds: Floats | None = None,
+    toler: float = PIVOT_TOLERANCE,
 ) -> Moments | None:
     """Build :class:`Moments`, or return None when R or V has no Cholesky factor.
 
@@ -65,6 +68,8 @@ def arrange(
         Sign of the factor variance.
     snp_bounds
         Range of V_SNP's variances for which V may stand for its block of V_full; None: any.
+    toler
+        Share of its diagonal element that a pivot of a SNP's normal equations has to exceed.
     """
     k = S.shape[0]
     rows, columns = vech_indices(k)
@@ -100,6 +105,7 @@ def arrange(
         snp_precision=snp_precision,
         snp_variance_error=np.array([snp_variance_error]),
         snp_bounds=np.array([0.0, np.inf]) if snp_bounds is None else snp_bounds,
+        toler=float(toler),
     )
 
 

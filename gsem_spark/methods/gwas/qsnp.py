@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.methods.gwas.jit import inner
 from gsem_spark.methods.gwas.moments import Moments
-from gsem_spark.methods.gwas.smallmatrix import backward, cholesky, forward
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, backward, cholesky, forward
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def _solve_direct(
     gauss_newton = False
     for _ in range(MAX_ITERATIONS):
         direct_derivatives(m, beta, v, x, w, tau, 0.0 if gauss_newton else 1.0, gradient, hessian)
-        if not cholesky(hessian, k):
+        if not cholesky(hessian, k, PIVOT_TOLERANCE):
             if gauss_newton:
                 return False
             gauss_newton = True
@@ -115,6 +115,6 @@ def q_snp(
                 if j != l:
                     total += spread[i, m.pair[l, j]] * tau[j]
             meat[i, l] = m.snp_correlation[i, l] / (scale[i] * scale[l]) + v * v * total
-    if not cholesky(meat, k):
+    if not cholesky(meat, k, m.toler):
         return SINGULAR
     return forward(meat, k, step)

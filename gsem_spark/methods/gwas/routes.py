@@ -33,7 +33,7 @@ class Parts:
 
 def choose_route(
     model: Model, start: Floats, table: RowTable, S: Floats, V: Floats, R: Floats, error: float, bounds: Floats | None,
-    estimation: str, wanted: Route | None,
+    estimation: str, wanted: Route | None, toler: float,
 ) -> tuple[Route, str, Parts]:
     """The fastest exact route that is not faster than the one wanted, and its arrays."""
     if estimation == "ML":
@@ -47,7 +47,7 @@ def choose_route(
         if not set(table.places) <= set(_effects(model)):
             layout = "rows other than the SNP's paths are asked for"
         else:
-            reduced = reduce(layout, V, R, error, bounds)
+            reduced = reduce(layout, V, R, error, bounds, toler)
             if reduced is not None and wanted == "reduced":
                 reduced = reduced._replace(exact=False)
             if reduced is not None:
@@ -57,7 +57,7 @@ def choose_route(
                 return "reduced", "the measurement is fixed, and the SNP's effects enter covariances that are fixed too", parts
             return "general", "V or the intercepts have no Cholesky factor", Parts()
     tape = compile_model(model, start)
-    sampled = sampling(tape.cell, tape.searched - 1 - tape.k, S, V, R, error, bounds)
+    sampled = sampling(tape.cell, tape.searched - 1 - tape.k, S, V, R, error, bounds, toler)
     if sampled is None:
         return "general", "V or the intercepts have no Cholesky factor", Parts()
     return "iterative", layout, Parts(tape=tape, sampling=sampled)

@@ -12,11 +12,12 @@ from gsem_spark.methods.gwas.jit import inner, jit
 Floats = NDArray[np.float64]
 
 PIVOT_TOLERANCE = 1e-13
-"""A Cholesky pivot below this share of its own diagonal element: the matrix is singular to working precision."""
+"""A Cholesky pivot below this share of its own diagonal element: the matrix is singular to working precision. What ``toler`` is
+where users leave it out."""
 
 
 @jit
-def cholesky(a: Floats, n: int) -> bool:
+def cholesky(a: Floats, n: int, toler: float) -> bool:
     """Factor the leading ``n`` rows of a symmetric matrix in place; only its lower triangle is read and written.
 
     Parameters
@@ -25,6 +26,8 @@ def cholesky(a: Floats, n: int) -> bool:
         Square array of at least (n, n). On return the lower triangle holds L, with 1 / L[j, j] on the diagonal.
     n
         Order.
+    toler
+        Share of its own diagonal element that a pivot has to exceed.
 
     Returns
     -------
@@ -36,7 +39,7 @@ def cholesky(a: Floats, n: int) -> bool:
         pivot = diagonal
         for p in range(j):
             pivot -= a[j, p] * a[j, p]
-        if not pivot > PIVOT_TOLERANCE * diagonal:
+        if not pivot > toler * diagonal:
             return False
         inverse = 1.0 / sqrt(pivot)
         a[j, j] = inverse

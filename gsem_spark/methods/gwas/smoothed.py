@@ -29,7 +29,7 @@ class SmoothedSnp(NamedTuple):
 
 def smooth_snp(
     S: Floats, V: Floats, R: Floats, known: Moments | None, smooth_s: bool, beta: Floats, scale: Floats, v: float,
-    snp_variance_error: float, sign: float,
+    snp_variance_error: float, sign: float, toler: float,
 ) -> SmoothedSnp | None:
     """Smooth S_full, V_full or both of one SNP.
 
@@ -49,6 +49,8 @@ def smooth_snp(
         Sampling variance of it.
     sign
         Sign of the factor variance.
+    toler
+        As in ``moments.arrange``.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def smooth_snp(
         block = sampling[1 : k + 1, 1 : k + 1]
         errors = np.sqrt(np.diagonal(block))
         correlation = block / np.outer(errors, errors)
-        moments = arrange(full[1:, 1:], sampling[k + 1 :, k + 1 :], correlation, float(sampling[0, 0]), sign)
+        moments = arrange(full[1:, 1:], sampling[k + 1 :, k + 1 :], correlation, float(sampling[0, 0]), sign, toler=toler)
     if moments is None:
         return None
     z_smooth = float(np.max(np.abs(full[0, 1:] / errors - beta / scale)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 from numpy.typing import ArrayLike
@@ -170,6 +171,26 @@ def with_fixed_measurement(model: SnpModel, theta: ArrayLike) -> Model:
         c for c in model.full.constraints if free & {x for n in ex.names_in(c.slack) for x in spelt.get(n, {n})}
     ]
     return replace(model.full, paths=tuple(paths), constraints=tuple(constraints))
+
+
+def free_numbers(model: Model, rows: Sequence[Row], variance_given: bool = False, predictor: str = SNP) -> tuple[int, ...]:
+    """Column ``free`` of GenomicSEM's tables: which free parameter a row is, from 1; 0 for fixed and defined ones.
+
+    Parameters
+    ----------
+    model
+        The model that is fitted to every SNP. Its free paths are counted in their order, which is that of lavaan's table: what
+        the text names, variances that it does not name, the predictor's; with the measurement fixed the predictor's paths after
+        the rest. A label that stands twice counts twice, as there.
+    rows
+        Rows of the results.
+    variance_given
+        Whether the predictor's variance is given and does not count (ML beside a free measurement).
+    """
+    own = ("~~", predictor, predictor)
+    counts = [p.fixed is None and not (variance_given and cell_key(p) == own) for p in model.paths]
+    numbers = [n if free else 0 for n, free in zip(accumulate(counts), counts, strict=True)]
+    return tuple(0 if r.op == ":=" else numbers[r.place] for r in rows)
 
 
 def choose_rows(model: Model, sub: str | Sequence[str] | None, predictor: str = SNP) -> tuple[Row, ...]:

@@ -19,8 +19,8 @@ from gsem_spark.methods.gwas.linear import Shared
 from gsem_spark.methods.gwas.moments import Gc, gc_factors, smoothing_bounds
 from gsem_spark.methods.gwas.result_rows import RowTable
 from gsem_spark.methods.gwas.routes import Parts, Route, choose_route, targets_of
-from gsem_spark.methods.gwas.settings import Estimation, check_settings
-from gsem_spark.methods.gwas.smallmatrix import cholesky
+from gsem_spark.methods.gwas.settings import Estimation, check_inversion, check_settings, pivot_tolerance
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, cholesky
 from gsem_spark.methods.gwas.snp_model import SNP, Row, choose_rows, read_snp_model
 from gsem_spark.methods.gwas.tape import Tape
 from gsem_spark.methods.gwas.targets import Targets
@@ -71,6 +71,8 @@ class UserModelGwas:
         Matrices smoothed for all SNPs (bits of ``outcomes``).
     notes
         How the model was understood, and what its measurement part's fit had to say.
+    toler
+        Share of its diagonal element that a pivot of a SNP's normal equations has to exceed.
     """
 
     traits: tuple[str, ...]
@@ -97,12 +99,13 @@ class UserModelGwas:
     chol_s: Floats
     base_bits: int
     notes: tuple[str, ...]
+    toler: float
 
     @classmethod
     def prepare(
         cls, cov: CovStruct, model: str | Model, sub: str | Sequence[str] | None = None, q_snp: bool = True,
         fix_measurement: bool = True, std_lv: bool = False, estimation: Estimation = "DWLS", gc: Gc = "standard",
-        snp_se: float = SNP_SE, predictor: str = SNP, route: Route | None = None,
+        snp_se: float = SNP_SE, predictor: str = SNP, route: Route | None = None, toler: float | None = None,
     ) -> UserModelGwas:
         r"""Read the model, fit its measurement part and arrange all that SNPs share.
 
@@ -130,16 +133,18 @@ class UserModelGwas:
             Name of the predictor in the model.
         route
             None chooses the fastest exact route; a name asks for a slower one, to compare.
+        toler
+            Tolerance of matrix inversion (see ``fit_snps``).
 
         Raises
         ------
         ModelError
             For a model that cannot be read, has no SNP, has it as an outcome, or is not identified; for a ``sub`` that names no
-            row; for a setting without such a value.
+            row; for a setting without such a value; for a V that is singular at ``toler``.
         ConvergenceError
             When the measurement part has no optimum and is to be fixed there.
         """
-        check_settings(gc, snp_se, estimation)
+        check_settings(gc, snp_se, estimation, toler)
         read = read_snp_model(model, cov.traits, std_lv, predictor)
         part = cov.subset(read.traits)
         fitted, start, S, V, bits, notes = fit_without_snp(read, part, estimation, fix_measurement)
@@ -147,19 +152,21 @@ class UserModelGwas:
         factors, R = gc_factors(part, gc)
         table = RowTable.of(fitted, rows, predictor, q_snp, estimation == "ML")
         error = snp_se * snp_se
+        share = pivot_tolerance(toler)
+        check_inversion(toler, {"V": V, "the intercepts' correlations": R})
         smooth_v = not is_positive_definite(V)
         bounds = smoothing_bounds(V, R, error) if smooth_v and is_positive_definite(R) else None
         V_known = near_pd(V).matrix if bounds is not None else V
-        chosen, reason, parts = choose_route(fitted, start, table, S, V_known, R, error, bounds, estimation, route)
+        chosen, reason, parts = choose_route(fitted, start, table, S, V_known, R, error, bounds, estimation, route, share)
         chol_s = S.copy()
-        if not (is_positive_definite(S) and cholesky(chol_s, S.shape[0])):
+        if not (is_positive_definite(S) and cholesky(chol_s, S.shape[0], PIVOT_TOLERANCE)):
             chol_s = np.zeros_like(S)
         bits |= outcomes.V_SMOOTHED if smooth_v or not is_positive_definite(R) else 0
         columns = np.array([cov.traits.index(t) for t in read.traits], dtype=np.int64)
         return cls(
             cov.traits, fitted, rows, predictor, chosen, reason, estimation, gc, bool(std_lv), bool(fix_measurement),
             float(snp_se), bool(q_snp), S, V, R, factors, columns, start, parts, targets_of(fitted, table, R, parts), table,
-            chol_s, bits, (*read.notes, *notes),
+            chol_s, bits, (*read.notes, *notes), share,
         )
 
     @property
@@ -274,7 +281,7 @@ class UserModelGwas:
             return
         one = fit_general(
             self.model, self.estimation, self.S, self.V, self.R, beta, se * self.gc_factors, v, self.snp_se**2, self.start,
-            self.targets,
+            self.targets, self.toler,
         )
         places = np.array(self.table.places, dtype=np.int64)
         found.est[row] = one.theta[places]

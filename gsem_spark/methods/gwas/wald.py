@@ -25,8 +25,8 @@ from gsem_spark.methods.gwas.columns import by_name, check_batch
 from gsem_spark.methods.gwas.jit import jit
 from gsem_spark.methods.gwas.kernel import screen
 from gsem_spark.methods.gwas.moments import Gc, gc_factors, spd_inverse
-from gsem_spark.methods.gwas.settings import check_settings
-from gsem_spark.methods.gwas.smallmatrix import cholesky, forward, quadratic
+from gsem_spark.methods.gwas.settings import check_inversion, check_settings, pivot_tolerance
+from gsem_spark.methods.gwas.smallmatrix import PIVOT_TOLERANCE, cholesky, forward, quadratic
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem.model_checks import nearest
 from gsem_spark.methods.sem.smooth import is_positive_definite, near_pd
@@ -44,6 +44,7 @@ WALD_COLUMNS: Final = (
     "message",
 )
 """Keys of :meth:`WaldTest.fit`, in order."""
+NO_CONTRAST: Final = "the variance of a contrast's values is singular: no test of it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class WaldTest:
         (k, k) correlation of the effects' errors, and its inverse.
     smoothed
         R was not positive definite and its nearest positive definite neighbour is used.
+    toler
+        As given to :meth:`prepare`.
     """
 
     traits: tuple[str, ...]
@@ -73,10 +76,12 @@ class WaldTest:
     R: Floats
     precision: Floats
     smoothed: bool
+    toler: float = PIVOT_TOLERANCE
 
     @classmethod
     def prepare(
-        cls, cov: CovStruct, contrast: Contrast | Mapping[str, Contrast] | None = None, gc: Gc = "standard"
+        cls, cov: CovStruct, contrast: Contrast | Mapping[str, Contrast] | None = None, gc: Gc = "standard",
+        toler: float | None = None,
     ) -> WaldTest:
         """Read the hypotheses.
 
@@ -89,13 +94,17 @@ class WaldTest:
             contrast by trait names. ``{"name": vector, matrix or weights by trait, ...}``: several tests.
         gc
             Correction of standard errors by the intercepts.
+        toler
+            Tolerance of matrix inversion, as of ``fit_snps``: the intercepts' correlations R, and the variance of a contrast's
+            values.
 
         Raises
         ------
         ModelError
-            For fewer than two traits, an unknown trait, or an L of the wrong shape or without full row rank.
+            For fewer than two traits, an unknown trait, an L of the wrong shape or without full row rank, or an R that is
+            singular at ``toler``.
         """
-        check_settings(gc, SNP_SE, "DWLS")
+        check_settings(gc, SNP_SE, "DWLS", toler)
         k = len(cov.traits)
         if k < 2:
             raise ModelError(
@@ -108,7 +117,8 @@ class WaldTest:
         if smoothed:
             R = near_pd(R).matrix
             R = np.ascontiguousarray(R / np.sqrt(np.outer(np.diag(R), np.diag(R))))
-        return cls(cov.traits, tuple(named), tuple(named.values()), factors, R, spd_inverse(R), smoothed)
+        check_inversion(toler, {"the intercepts' correlations": R})
+        return cls(cov.traits, tuple(named), tuple(named.values()), factors, R, spd_inverse(R), smoothed, pivot_tolerance(toler))
 
     def fit(self, beta: ArrayLike, se: ArrayLike, maf: ArrayLike) -> dict[str, NDArray[Any]]:
         """Test every SNP of a batch.
@@ -129,8 +139,14 @@ class WaldTest:
         df = np.array([c.shape[0] for c in self.contrasts], dtype=np.int64)
         out, omnibus = np.full((n, t, 3), np.nan), np.full(n, np.nan)
         codes, culprits = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        wald_batch(np.vstack(self.contrasts), df, self.gc_factors, self.R, self.precision, b, s, m, out, omnibus, codes, culprits)
-        status, message = outcomes.describe(codes, culprits, np.zeros(n, dtype=np.int64), self.traits)
+        wald_batch(
+            np.vstack(self.contrasts), df, self.gc_factors, self.R, self.precision, self.toler, b, s, m, out, omnibus, codes,
+            culprits,
+        )
+        codes[(codes == outcomes.OK) & np.isnan(out[:, :, 0]).any(axis=1)] = outcomes.SINGULAR
+        status, message = outcomes.describe(
+            codes, culprits, np.zeros(n, dtype=np.int64), self.traits, {outcomes.SINGULAR: NO_CONTRAST}
+        )
         if self.smoothed:
             done = codes == outcomes.OK
             status[done], message[done] = "smoothed", "the intercepts' correlations smoothed"
@@ -147,13 +163,13 @@ class WaldTest:
 
 def wald(
     cov: CovStruct, beta: ArrayLike | pd.DataFrame, se: ArrayLike | pd.DataFrame, maf: ArrayLike,
-    contrast: Contrast | Mapping[str, Contrast] | None = None, gc: Gc = "standard",
+    contrast: Contrast | Mapping[str, Contrast] | None = None, gc: Gc = "standard", toler: float | None = None,
 ) -> pd.DataFrame:
     """Test n SNPs for association with any of k traits, and contrasts of their effects.
 
     Parameters
     ----------
-    cov, contrast, gc
+    cov, contrast, gc, toler
         As for :meth:`WaldTest.prepare`.
     beta, se
         (n, k) effects on the standardised traits and their standard errors; columns of frames are matched by name.
@@ -173,7 +189,7 @@ def wald(
     >>> [f"{x:.4f}" for x in rows.loc[0, ["chisq", "omnibus_chisq"]]], rows.loc[0, "test"]
     (['2.5000', '9.1667'], 'A - B')
     """
-    test = WaldTest.prepare(cov, contrast, gc)
+    test = WaldTest.prepare(cov, contrast, gc, toler)
     columns = test.fit(by_name(beta, cov.traits, "beta"), by_name(se, cov.traits, "se"), maf)
     n = len(columns["chisq"]) // len(test.names)
     head = pd.DataFrame({"snp": np.repeat(np.arange(n), len(test.names)), "test": np.tile(np.array(test.names, dtype=object), n)})
@@ -221,7 +237,7 @@ def _matrix(name: str, value: Any, traits: tuple[str, ...]) -> Floats:
 
 @jit
 def wald_batch(
-    contrasts: Floats, df: Ints, gc: Floats, R: Floats, precision: Floats, beta: Floats, se: Floats, maf: Floats,
+    contrasts: Floats, df: Ints, gc: Floats, R: Floats, precision: Floats, toler: float, beta: Floats, se: Floats, maf: Floats,
     out: Floats, omnibus: Floats, codes: Ints, culprits: Ints,
 ) -> None:
     """Test every SNP; ``out`` (n, tests, 3) gets chi-square, estimate and error, ``omnibus`` (n,) the k-df chi-square.
@@ -256,4 +272,4 @@ def wald_batch(
             if r == 1:
                 out[row, t, 1] = value[0]
                 out[row, t, 2] = sqrt(square[0, 0])
-            out[row, t, 0] = forward(square, r, value) if cholesky(square, r) else np.nan
+            out[row, t, 0] = forward(square, r, value) if cholesky(square, r, toler) else np.nan

@@ -224,7 +224,10 @@ class CovStruct:
         """
         unknown = [t for t in traits if t not in self.traits]
         if unknown:
-            raise ModelError(f"no trait {', '.join(map(repr, unknown))}; there are {', '.join(self.traits)}")
+            raise ModelError(
+                f"no trait {', '.join(map(repr, unknown))}; there are {', '.join(self.traits)}",
+                remedy="name traits of the covariance structure, or make one with those that are missing",
+            )
         at = np.array([self.traits.index(t) for t in traits], dtype=np.intp)
         rows, columns = vech_indices(len(at))
         place = np.empty((self.k, self.k), dtype=np.intp)

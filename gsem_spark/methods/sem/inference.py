@@ -55,7 +55,7 @@ def moment_weights(implied: Floats, V: Floats, estimation: Estimation) -> Floats
     return out
 
 
-def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
+def sandwich(jacobian: Floats, weights: Floats, V: Floats, toler: float = 0.0) -> Floats | None:
     """Return the sampling covariance (q, q) of the estimates, or None where the Jacobian has no full column rank.
 
     Parameters
@@ -66,6 +66,9 @@ def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
         (k*, k*) W, positive definite.
     V
         (k*, k*) sampling covariance of the moments.
+    toler
+        Share of its squared length that a column of the weighted Jacobian has to have beside the others, where that is more
+        than full rank asks for: a pivot of the scaled normal equations.
     """
     if jacobian.shape[1] == 0:
         return np.zeros((0, 0))
@@ -80,7 +83,7 @@ def sandwich(jacobian: Floats, weights: Floats, V: Floats) -> Floats | None:
     if np.any(scale == 0):
         return None
     q, r = _factored(weighted / scale)
-    if rank_of(r) < r.shape[1]:
+    if rank_of(r) < r.shape[1] or not np.min(np.diag(r) ** 2) > toler:
         return None
     # theta moves with the moments, these scaled by W's root, by (D'WD)^-1 D' root' = R^-1 Q', in scaled parameters.
     influence = linalg.lapack.dtrtrs(r, np.ascontiguousarray(q.T), lower=0)[0] / scale[:, None]
@@ -107,15 +110,17 @@ def rank_of(triangle: Floats) -> int:
     return int(np.sum(singular > RANK_RTOL * singular[0]))
 
 
-def restricted_sandwich(jacobian: Floats, weights: Floats, V: Floats, free_directions: Floats) -> Floats | None:
+def restricted_sandwich(
+    jacobian: Floats, weights: Floats, V: Floats, free_directions: Floats, toler: float = 0.0
+) -> Floats | None:
     """Return the sampling covariance (q, q) of estimates that can only move along ``free_directions`` (q, r), a basis.
 
     The constraints take out the other directions: theta moves as N phi, and cov(theta) = N cov(phi) N' [Savalei & Rosseel 2022,
     Struct Equ Modeling 29:163; the sandwich of the reduced parameters]. None where the Jacobian along N loses rank.
     """
     if free_directions.shape[1] == jacobian.shape[1]:
-        return sandwich(jacobian, weights, V)
-    inner = sandwich(jacobian @ free_directions, weights, V)
+        return sandwich(jacobian, weights, V, toler)
+    inner = sandwich(jacobian @ free_directions, weights, V, toler)
     return None if inner is None else free_directions @ inner @ free_directions.T
 
 

@@ -99,8 +99,8 @@ def _check_fixed(model: Model, fixed: Mapping[str, float]) -> None:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Remedy for an unknown name: the names that look most like it, or all there are."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    """Remedy for an unknown name: the same name in other letters, the names that look most like it, or all there are."""
+    close = [n for n in known if n.lower() == name.lower()] or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there are {', '.join(known)}" if known else "there are none"

@@ -109,7 +109,7 @@ def resolve(
     if compat:
         _compat_effect(index)
         notes += ["REF is read as the effect allele, as the reference does"] if upper[index.get("a1", 0)] == "REF" else []
-    _require(header, upper, index, compat, file)
+    _require(header, upper, index, compat, file, blank)
     index = {role: index[role] for role in ROLES if role in index}
     hint = kind or (None if compat else _hint(upper, index))
     return ColumnMap({r: header[i] for r, i in index.items()}, index, hint, kind is not None, tuple(notes))
@@ -214,7 +214,9 @@ def _hint(upper: list[str], index: dict[str, int]) -> EffectKind | None:
     return "odds_ratio" if name in ODDS_RATIO_NAMES else "signed" if name in SIGNED_NAMES else None
 
 
-def _require(header: Sequence[str], upper: list[str], index: dict[str, int], compat: bool, file: str) -> None:
+def _require(
+    header: Sequence[str], upper: list[str], index: dict[str, int], compat: bool, file: str, blank: set[str]
+) -> None:
     has = index.keys()
     missing = [role for role in ("snp", "a1", "a2") if role not in has]
     if "a2" in missing and not compat and {"ref", "alt"} <= has:
@@ -233,6 +235,9 @@ def _require(header: Sequence[str], upper: list[str], index: dict[str, int], com
     if "a1" in missing and "REF" in upper and "ALT" in upper:
         remedy = ("REF and ALT do not say which allele the effect belongs to. Where it is ALT (most programs), add "
                   f"columns: {{a1: {header[upper.index('ALT')]}, a2: {header[upper.index('REF')]}}} to the trait")
+    hollow = [header[i] for i, name in enumerate(upper) if name in blank and any(name in SYNONYMS.get(r, ()) for r in missing)]
+    if hollow and not compat:
+        what, remedy = f"{what} ({', '.join(hollow)}: without a value in the first lines)", f"fill the column, or {remedy}"
     raise DataError(f"no column is recognised as {what}; columns are {', '.join(header)}", where=_place(file), remedy=remedy)
 
 

@@ -25,6 +25,8 @@ USER_COLUMNS: Final = (
     "SNP", "CHR", "BP", "MAF", "A1", "A2", "lhs", "op", "rhs", "free", "label", "est", "SE", "Z_Estimate", "Pval_Estimate",
     "chisq", "chisq_df", "chisq_pval", "AIC", "Q_SNP", "Q_SNP_df", "Q_SNP_pval", "error", "warning",
 )
+Z_SMOOTH: Final = "Z_smooth"
+"""Last column of either where GenomicSEM's ``smooth_check`` is on."""
 SSF_COLUMNS: Final = (
     "chromosome", "base_pair_location", "effect_allele", "other_allele", "beta", "standard_error", "effect_allele_frequency",
     "p_value", "rsid", "n",
@@ -59,6 +61,10 @@ class Layout:
         The path's label in the model, if it has one.
     n
         Effective sample size, for the formats that hold one.
+    free
+        Number of the path among the model's free parameters, 0 where it is fixed or defined; None where the run does not tell.
+    z_smooth
+        Whether to write ``Z_smooth`` (format genomicsem).
     """
 
     format: Format
@@ -66,14 +72,17 @@ class Layout:
     has_q: bool
     label: str = ""
     n: float | None = None
+    free: int | None = None
+    z_smooth: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         if self.format == "genomicsem":
+            last = (Z_SMOOTH,) if self.z_smooth else ()
             if self.common_factor:
-                return COMMON_FACTOR_COLUMNS
-            return tuple(c for c in USER_COLUMNS if self.has_q or not c.startswith("Q_"))
+                return COMMON_FACTOR_COLUMNS + last
+            return tuple(c for c in USER_COLUMNS if self.has_q or not c.startswith("Q_")) + last
         if self.format == "gwas-ssf":
             return SSF_COLUMNS + (SSF_HETEROGENEITY if self.has_q else ())
         return LDSC_COLUMNS if self.format == "ldsc" else FUMA_COLUMNS
@@ -107,7 +116,7 @@ class Layout:
             "SNP": rows.column("snp"), "CHR": rows.column("chr"), "BP": rows.column("bp"), "MAF": rows.column("maf"),
             "A1": rows.column("a1"), "A2": rows.column("a2"), "lhs": rows.column("lhs"), "op": rows.column("op"),
             "rhs": rows.column("rhs"), "est": rows.column("est"), "Z_Estimate": rows.column("z"),
-            "Pval_Estimate": _p_text(rows.column("p"), rows.column("neglog10p")),
+            "Pval_Estimate": _p_text(rows.column("p"), rows.column("neglog10p")), Z_SMOOTH: rows.column("z_smooth"),
         }
         q_p = _p_text(rows.column("q_snp_p"), rows.column("q_snp_neglog10p"))
         errors, others = pc.if_else(failed, said, nothing), pc.if_else(failed, nothing, said)
@@ -118,12 +127,18 @@ class Layout:
                 "Q_pval": q_p, "fail": errors, "warning": others,
             }
         return {
-            **shared, "SE": rows.column("se"), "free": pc.cast(pc.is_valid(rows.column("se")), pa.int32()),
+            **shared, "SE": rows.column("se"), "free": self._free(rows, failed),
             "label": pa.chunked_array([pa.repeat(self.label, n)]), "chisq": rows.column("chisq"),
             "chisq_df": rows.column("chisq_df"), "chisq_pval": rows.column("chisq_p"), "AIC": rows.column("aic"),
             "Q_SNP": rows.column("q_snp"), "Q_SNP_df": rows.column("q_snp_df"), "Q_SNP_pval": q_p, "error": errors,
             "warning": others,
         }
+
+    def _free(self, rows: pa.Table, failed: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Number of the parameter, missing where the SNP has no fit, as GenomicSEM has it."""
+        if self.free is None:  # runs made before it was kept: whether the parameter is free
+            return pc.cast(pc.is_valid(rows.column("se")), pa.int32())
+        return pc.if_else(failed, pa.scalar(None, pa.int32()), pa.scalar(self.free, pa.int32()))
 
     def _ssf(self, rows: pa.Table, before: int) -> dict[str, pa.ChunkedArray]:
         named = pc.match_substring_regex(rows.column("snp"), "^rs[0-9]+$")

@@ -42,6 +42,7 @@ _FORMULA: Final = (
 _READ: Final = (
     "snp", "chr", "bp", "a1", "a2", "maf", "lhs", "op", "rhs", "est", "se", "z", "p", "neglog10p", "chisq", "chisq_df", "chisq_p",
     "aic", "q_snp", "q_snp_df", "q_snp_p", "q_snp_neglog10p", "status", "message",
+    "z_smooth",
 )
 
 
@@ -86,6 +87,7 @@ def export_gwas(
     n: float | None = None,
     assembly: str = UNKNOWN,
     bgzip: bool = False,
+    smooth_check: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Exported, ...]:
     """Write a GWAS as files for GenomicSEM's users, the GWAS Catalog, LDSC or FUMA.
@@ -111,13 +113,15 @@ def export_gwas(
         Genome assembly of the positions, for the metadata of GWAS-SSF, e.g. GRCh37.
     bgzip
         Write blocked gzip (BGZF) with a tabix index where the format has positions; also when the name ends in ``.bgz``.
+    smooth_check
+        ``genomicsem``: with the column ``Z_smooth`` at the end, as GenomicSEM gives it where its ``smooth_check`` is on.
     progress
         Where to show progress; silent by default.
 
     Raises
     ------
     ConfigError
-        There is no such format or path.
+        There is no such format or path, or ``Z_smooth`` is asked for where the format or the run has none.
     DataError
         There is no such run, it has no rows, or its effective sample size is not known.
     StorageError
@@ -127,6 +131,8 @@ def export_gwas(
         raise ConfigError(f"there is no format {format!r}", where="--as", remedy=f"choose one of {', '.join(FORMATS)}")
     entry = _run(ws, run_id)
     rows = ws.read("gwas_results").where(F.col("run_id") == entry.run_id)
+    if smooth_check:
+        _check_z_smooth(format, entry)
     present = _paths(rows, entry)
     chosen = list(present) if paths is None else [_known(name, present) for name in paths]
     chromosomes = sorted(r["chr"] for r in rows.select("chr").distinct().collect())
@@ -138,7 +144,10 @@ def export_gwas(
             size = (n if n is not None else effective_n_of(entry, name, len(present))) if format in _WITH_N else None
             config = json.loads(entry.config)
             has_q = bool(rows.where(_is(lhs, op, rhs)).where("q_snp_df > 0").head(1))
-            layout = Layout(format, entry.step == STEPS[0], has_q, _label(config.get("model"), lhs, op, rhs), size)
+            layout = Layout(
+                format, entry.step == STEPS[0], has_q, _label(config.get("model"), lhs, op, rhs), size,
+                _free_numbers(entry).get(name), smooth_check,
+            )
             file = target if len(present) == 1 or (paths is not None and len(paths) == 1) else named(target, name)
             of_path = rows.where(_is(lhs, op, rhs)).select(*_READ)
             traits = tuple(config.get("traits") or entry.summary.get("traits", ()))
@@ -188,6 +197,20 @@ def _paths(rows: DataFrame, entry: RunEntry) -> dict[str, tuple[str, str, str]]:
         raise DataError("there is no row to export", where=f"run {entry.run_id}", remedy="see what became of the run: runs")
     order = [str(name).split(":=")[0] for name in entry.summary.get("rows", ())]
     return dict(sorted(found.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order), item[0])))
+
+
+def _free_numbers(entry: RunEntry) -> dict[str, int]:
+    """Number of each row among the free parameters, where the run's record has it."""
+    names = (str(name).split(":=")[0] for name in entry.summary.get("rows", ()))
+    return dict(zip(names, entry.summary.get("free", ()), strict=False))
+
+
+def _check_z_smooth(format: str, entry: RunEntry) -> None:
+    if format != "genomicsem":
+        raise ConfigError(f"the format {format} has no Z_smooth", where="--smooth-check", remedy="leave it out")
+    if not json.loads(entry.config).get("smooth_check", True):
+        raise ConfigError(f"the run {entry.run_id} was made without smooth_check, so it has no Z_smooth", where="--smooth-check",
+                          remedy="leave it out, or run the GWAS with smooth_check")
 
 
 def _known(name: str, present: dict[str, tuple[str, str, str]]) -> str:

@@ -10,12 +10,13 @@ from pydantic import Field
 from gsem_spark.methods.gwas.commonfactor import LHS_OP_RHS, CommonFactorGwas
 from gsem_spark.methods.gwas.wald import WaldTest
 from gsem_spark.methods.ldsc.covstruct import CovStruct
-from gsem_spark.steps.gwas.rows import RowMaker
+from gsem_spark.steps.gwas.rows import RowMaker, left_out_columns
 from gsem_spark.steps.gwas.run import COMMON_FACTOR_PATH, Run
 from gsem_spark.steps.gwas.scan import ScanConfig, ScanStep, check_failed
 from gsem_spark.steps.gwas.scan import covstruct_id as covstruct_id
 from gsem_spark.steps.gwas.summary import OMNIBUS, Q_SNP, Measured
 from gsem_spark.steps.progress import Progress
+from gsem_spark.steps.step import checked_config
 from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN, SNP_SE
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class GwasConfig(ScanConfig):
     std_lv: bool = Field(False, description="unit factor variance instead of a first loading of 1")
     snp_se: float = Field(SNP_SE, gt=0, description="standard error given to the SNP's variance")
     omnibus: bool = Field(False, description="also test each SNP for association with any trait (Wald), in the same rows")
+    smooth_check: bool = Field(True, description="give z_smooth, the largest change of a trait's Z by smoothing S_full or V_full")
 
 
 class GwasStep(ScanStep[GwasConfig]):
@@ -52,9 +54,10 @@ class GwasStep(ScanStep[GwasConfig]):
     def prepare(self) -> RowMaker:
         """Fit the common factor without SNPs."""
         c = self.config
-        kernel = CommonFactorGwas.prepare(self.cov, c.gc, c.snp_se, c.estimation, c.std_lv)
+        kernel = CommonFactorGwas.prepare(self.cov, c.gc, c.snp_se, c.estimation, c.std_lv, c.toler)
         words = {name: (value,) for name, value in zip(("lhs", "op", "rhs"), LHS_OP_RHS, strict=True)}
-        return RowMaker(self.table, kernel, words, WaldTest.prepare(self.cov, gc=c.gc) if c.omnibus else None)
+        omnibus = WaldTest.prepare(self.cov, gc=c.gc, toler=c.toler) if c.omnibus else None
+        return RowMaker(self.table, kernel, words, omnibus, left_out_columns(c.smooth_check))
 
     def measured(self, maker: RowMaker) -> tuple[Measured, ...]:
         """The factor with Q_SNP, and the omnibus test where it is there."""
@@ -72,6 +75,8 @@ def common_factor_gwas(
     std_lv: bool = False,
     snp_se: float = SNP_SE,
     omnibus: bool = False,
+    toler: float | None = None,
+    smooth_check: bool = True,
     info_min: float = PER_SNP_INFO_MIN,
     maf_min: float = PER_SNP_MAF_MIN,
     max_failed: float | None = None,
@@ -96,6 +101,10 @@ def common_factor_gwas(
         Standard error given to the SNP's variance.
     omnibus
         Put the Wald test of no association with any trait beside each SNP's effect (columns ``omnibus_*``).
+    toler
+        Tolerance of matrix inversion, as of :func:`~gsem_spark.methods.gwas.fit_snps.fit_snps`; None: 1e-13.
+    smooth_check
+        Fill ``z_smooth``, the largest change of a trait's Z by smoothing.
     info_min, maf_min
         Rows of the summary statistics below these are left out.
     max_failed
@@ -115,13 +124,15 @@ def common_factor_gwas(
     DataError
         A trait has no summary statistics in the workspace.
     ModelError
-        Fewer than three traits, or the model without a SNP cannot be fitted.
+        Fewer than three traits, the model without a SNP cannot be fitted, or V is singular at ``toler``.
+    ConfigError
+        For a setting without such a value.
     ConvergenceError
         The model without a SNP has no solution, or more SNPs than ``max_failed`` have no fit.
     """
-    config = GwasConfig(
-        traits=cov.traits, gc=gc, estimation=estimation, std_lv=std_lv, snp_se=snp_se, omnibus=omnibus, info_min=info_min,
-        maf_min=maf_min, max_failed=max_failed,
+    config = checked_config(
+        GwasConfig, GwasStep.name, traits=cov.traits, gc=gc, estimation=estimation, std_lv=std_lv, snp_se=snp_se, omnibus=omnibus,
+        toler=toler, smooth_check=smooth_check, info_min=info_min, maf_min=maf_min, max_failed=max_failed,
     )  # fmt: skip
     run = Run(ws, GwasStep(config, cov, part).run(ws, progress))
     check_failed(run.report, max_failed)

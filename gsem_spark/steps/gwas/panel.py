@@ -154,6 +154,7 @@ def trait_rows(ws: Workspace, names: Sequence[str]) -> dict[str, Any]:
     if missing := [n for n in names if n not in rows]:
         known = ", ".join(sorted(rows)) or "none"
         raise DataError(
-            f"no summary statistics of {', '.join(missing)}; there are {known}", where="table traits", remedy="munge them first"
+            f"no summary statistics of {', '.join(missing)}; there are {known}", where="table traits",
+            remedy="munge them first, or leave them out",
         )
     return {n: rows[n] for n in names}

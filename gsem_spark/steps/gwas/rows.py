@@ -55,12 +55,15 @@ class RowMaker:
         Columns that name a row (``lhs op rhs``, or ``test``): the values of each row of a SNP, in order.
     omnibus
         The test that fills the columns ``omnibus_*`` of a table of paths; null where there is none.
+    left_out
+        Columns that were not asked for: null.
     """
 
     table: str
     kernel: Kernel
     words: Mapping[str, tuple[str, ...]]
     omnibus: WaldTest | None = None
+    left_out: frozenset[str] = frozenset()
 
     @cached_property
     def rows_per_snp(self) -> int:
@@ -106,7 +109,7 @@ class RowMaker:
             if name in self.words:
                 values = self.words[name]
                 columns[name] = pa.repeat(values[0], n) if r == 1 else pa.array(values).take(pa.array(np.tile(np.arange(r), n)))
-            elif name in made:
+            elif name in made and name not in self.left_out:
                 text = made[name].dtype == object
                 columns[name] = pa.array(made[name], pa.string()) if text else pa.array(made[name], from_pandas=True)
             elif name in CARRIED:
@@ -114,6 +117,11 @@ class RowMaker:
             else:
                 columns[name] = pa.nulls(n * r, ARROW_TYPES[schema.column(name).type])
         return pa.table(columns)
+
+
+def left_out_columns(smooth_check: bool) -> frozenset[str]:
+    """Columns of the results that a GWAS leaves null."""
+    return frozenset() if smooth_check else frozenset({"z_smooth"})
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ WAVE_SNPS: Final = 1_500_000
 """SNPs of one commit: a lost driver loses at most this many, and a commit's cost of about a second stays small beside them."""
 WAVE_CORES: Final = 3
 """Cores that such a wave keeps busy; on larger clusters waves grow with the cores."""
+LATER: Final[Mapping[str, Any]] = {"toler": None, "smooth_check": True}
+"""Settings younger than many runs, with the value that means what those did: at that value a run is the same run."""
 OTHERS_ATTEMPTS: Final = 6
 OTHERS_PAUSE_S: Final = 1.0
 """How often what several sessions may make at the same moment is tried again, and the first pause."""
@@ -50,6 +52,9 @@ class ScanConfig(StepConfig):
     gc: Literal["standard", "conserv", "none"] = Field("standard", description="correction of SEs by the LDSC intercepts")
     info_min: float = Field(PER_SNP_INFO_MIN, ge=0)
     maf_min: float = Field(PER_SNP_MAF_MIN, ge=0, le=0.5)
+    toler: float | None = Field(
+        None, ge=0, lt=1, description="tolerance of matrix inversion: share of its diagonal element that a pivot has to exceed"
+    )
     max_failed: float | None = Field(
         None, ge=0, le=1, description="share of SNPs without a fit above which the command ends with an error (results are kept)"
     )
@@ -98,8 +103,9 @@ class ScanStep(Step[C]):
         return BuildPanel(PanelConfig(traits=self.cov.traits, info_min=c.info_min, maf_min=c.maf_min))
 
     def result_config(self) -> Mapping[str, Any]:
-        """The settings that decide the result."""
-        return self.config.model_dump(mode="json", exclude={"max_failed"})
+        """The settings that decide the result; those of :data:`LATER` only where they say something."""
+        given = self.config.model_dump(mode="json", exclude={"max_failed"})
+        return {name: value for name, value in given.items() if name not in LATER or value != LATER[name]}
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """The covariance structure's content and the panel's."""

@@ -10,14 +10,14 @@ from pydantic import Field, field_validator
 
 from gsem_spark.errors import ModelError
 from gsem_spark.methods.gwas.factor_scale import factor_variances
-from gsem_spark.methods.gwas.snp_model import ALL, SNP, Row, SnpModel, read_snp_model
+from gsem_spark.methods.gwas.snp_model import ALL, SNP, Row, SnpModel, free_numbers, read_snp_model
 from gsem_spark.methods.gwas.user_model import UserModelGwas
 from gsem_spark.methods.gwas.wald import WaldTest
 from gsem_spark.methods.ldsc.covstruct import CovStruct
 from gsem_spark.methods.sem import expressions as ex
 from gsem_spark.methods.sem.model import Model
 from gsem_spark.steps.gwas.common_factor import WITH_ANYTHING
-from gsem_spark.steps.gwas.rows import RowMaker
+from gsem_spark.steps.gwas.rows import RowMaker, left_out_columns
 from gsem_spark.steps.gwas.run import Run
 from gsem_spark.steps.gwas.scan import ScanConfig, ScanStep, check_failed, run_together
 from gsem_spark.steps.gwas.summary import Q_SNP, Measured
@@ -43,6 +43,7 @@ class UserGwasSettings(ScanConfig):
     estimation: Literal["DWLS", "ML"] = "DWLS"
     snp_se: float = Field(SNP_SE, gt=0, description="standard error given to the SNP's variance")
     omnibus: bool = Field(False, description="also test each SNP for association with any trait (Wald), in the same rows")
+    smooth_check: bool = Field(True, description="give z_smooth, the largest change of a trait's Z by smoothing S_full or V_full")
 
     @field_validator("sub", mode="before")
     @classmethod
@@ -91,15 +92,16 @@ class UserGwasStep(ScanStep[UserGwasConfig]):
         c = self.config
         return UserModelGwas.prepare(
             self.cov, c.model if self._ready is None else self._ready, c.sub, c.q_snp, c.fix_measurement, c.std_lv, c.estimation,
-            c.gc, c.snp_se,
+            c.gc, c.snp_se, toler=c.toler,
         )  # fmt: skip
 
     def prepare(self) -> RowMaker:
         """Fit the measurement part and compile the model."""
         rows = self.gwas.rows
         words = {name: tuple(getattr(row, name) for row in rows) for name in ("lhs", "op", "rhs")}
-        omnibus = WaldTest.prepare(self.cov, gc=self.config.gc) if self.config.omnibus else None
-        return RowMaker(self.table, self.gwas, words, omnibus)
+        c = self.config
+        omnibus = WaldTest.prepare(self.cov, gc=c.gc, toler=c.toler) if c.omnibus else None
+        return RowMaker(self.table, self.gwas, words, omnibus, left_out_columns(c.smooth_check))
 
     def slow(self, maker: RowMaker) -> bool:
         """Whether SNPs go through the general engine."""
@@ -124,11 +126,13 @@ class UserGwasStep(ScanStep[UserGwasConfig]):
         return tuple(found)
 
     def facts(self, maker: RowMaker) -> dict[str, Any]:
-        """The route and why, the traits, the rows, and what was noted when the model was read and fitted."""
+        """The route and why, the traits, the rows with their numbers in lavaan's table, and what was noted of the model."""
         gwas = self.gwas
+        given = gwas.estimation == "ML" and not gwas.fix_measurement
         return {
             "route": gwas.route, "route_reason": gwas.route_reason, "traits": list(gwas.traits),
-            "rows": [r.name for r in gwas.rows], "notes": list(gwas.notes),
+            "rows": [r.name for r in gwas.rows], "free": list(free_numbers(gwas.model, gwas.rows, given)),
+            "notes": list(gwas.notes),
         }  # fmt: skip
 
 
@@ -153,6 +157,8 @@ def user_gwas(
     snp_se: float = SNP_SE,
     omnibus: bool = False,
     *,
+    toler: float | None = None,
+    smooth_check: bool = True,
     info_min: float = PER_SNP_INFO_MIN,
     maf_min: float = PER_SNP_MAF_MIN,
     max_failed: float | None = None,
@@ -186,6 +192,10 @@ def user_gwas(
         Standard error given to the SNP's variance.
     omnibus
         Put the Wald test of no association with any of the model's traits beside each row (columns ``omnibus_*``).
+    toler
+        Tolerance of matrix inversion, as of :func:`~gsem_spark.methods.gwas.fit_snps.fit_snps`; None: 1e-13.
+    smooth_check
+        Fill ``z_smooth``, the largest change of a trait's Z by smoothing.
     info_min, maf_min
         Rows of the summary statistics below these are left out.
     max_failed
@@ -215,8 +225,8 @@ def user_gwas(
         For a setting without such a value.
     """
     runs = user_gwas_models(
-        ws, cov, {name: model}, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se, omnibus, info_min=info_min,
-        maf_min=maf_min, max_failed=max_failed, part=part, progress=progress,
+        ws, cov, {name: model}, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se, omnibus, toler=toler,
+        smooth_check=smooth_check, info_min=info_min, maf_min=maf_min, max_failed=max_failed, part=part, progress=progress,
     )  # fmt: skip
     return runs[name]
 
@@ -234,6 +244,8 @@ def user_gwas_models(
     snp_se: float = SNP_SE,
     omnibus: bool = False,
     *,
+    toler: float | None = None,
+    smooth_check: bool = True,
     info_min: float = PER_SNP_INFO_MIN,
     maf_min: float = PER_SNP_MAF_MIN,
     max_failed: float | None = None,
@@ -246,7 +258,8 @@ def user_gwas_models(
     ----------
     models
         By name, or a list (then named ``model_1`` …).
-    ws, cov, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se, omnibus, info_min, maf_min, max_failed, part, progress
+    ws, cov, sub, q_snp, fix_measurement, std_lv, estimation, gc, snp_se, omnibus, toler, smooth_check, info_min,
+    maf_min, max_failed, part, progress
         As for :func:`user_gwas`.
 
     Returns
@@ -261,7 +274,8 @@ def user_gwas_models(
     """
     settings: dict[str, Any] = {
         "sub": sub, "q_snp": q_snp, "fix_measurement": fix_measurement, "std_lv": std_lv, "estimation": estimation, "gc": gc,
-        "snp_se": snp_se, "omnibus": omnibus, "info_min": info_min, "maf_min": maf_min, "max_failed": max_failed,
+        "snp_se": snp_se, "omnibus": omnibus, "toler": toler, "smooth_check": smooth_check, "info_min": info_min,
+        "maf_min": maf_min, "max_failed": max_failed,
     }  # fmt: skip
     if not models:
         raise ModelError("no model is given", remedy="give one in lavaan syntax, or several by name")

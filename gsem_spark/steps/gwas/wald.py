@@ -45,7 +45,7 @@ class WaldStep(ScanStep[WaldConfig]):
 
     def __init__(self, config: WaldConfig, cov: CovStruct, part: tuple[int, int] | None = None) -> None:
         super().__init__(config, cov if cov.traits == config.traits else cov.subset(config.traits), part)
-        self._test = WaldTest.prepare(self.cov, self.config.contrasts or None, config.gc)
+        self._test = WaldTest.prepare(self.cov, self.config.contrasts or None, config.gc, config.toler)
 
     def prepare(self) -> RowMaker:
         """The hypotheses, checked."""
@@ -71,6 +71,7 @@ def multivariate_wald(
     contrast: ArrayLike | Mapping[str, Any] | None = None,
     gc: Literal["standard", "conserv", "none"] = "standard",
     *,
+    toler: float | None = None,
     info_min: float = PER_SNP_INFO_MIN,
     maf_min: float = PER_SNP_MAF_MIN,
     max_failed: float | None = None,
@@ -90,6 +91,8 @@ def multivariate_wald(
         of L b = 0. ``{"name": vector, matrix or weights by trait, …}``: several.
     gc
         Correction of the standard errors by the LDSC intercepts.
+    toler
+        Tolerance of matrix inversion, as of :func:`~gsem_spark.methods.gwas.fit_snps.fit_snps`; None: 1e-13.
     info_min, maf_min, max_failed, part, progress
         As for :func:`~gsem_spark.steps.gwas.user_gwas.user_gwas`.
 
@@ -105,13 +108,13 @@ def multivariate_wald(
     DataError
         A trait has no summary statistics in the workspace.
     """
-    tests = WaldTest.prepare(cov, contrast, gc)  # names the hypotheses and refuses wrong ones
+    tests = WaldTest.prepare(cov, contrast, gc, toler)  # names the hypotheses and refuses wrong ones
     contrasts = {} if contrast is None else {
         name: tuple(tuple(row) for row in np.asarray(L).tolist()) for name, L in zip(tests.names, tests.contrasts, strict=True)
     }  # fmt: skip
     config = checked_config(
-        WaldConfig, WaldStep.name, traits=cov.traits, contrasts=contrasts, gc=gc, info_min=info_min, maf_min=maf_min,
-        max_failed=max_failed,
+        WaldConfig, WaldStep.name, traits=cov.traits, contrasts=contrasts, gc=gc, toler=toler, info_min=info_min,
+        maf_min=maf_min, max_failed=max_failed,
     )  # fmt: skip
     run = Run(ws, WaldStep(config, cov, part).run(ws, progress))
     check_failed(run.report, max_failed)
