@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsem_spark.methods.lmm import kinship_spectrum, prepare_scan, scan_block
+from gsem_spark.methods.lmm import hard_calls_kernel, kinship_spectrum, prepare_scan, scan_block
 from gsem_spark.methods.lmm.hard_calls import (
     LEAST_COLUMNS,
     MISSING_SHARE,
@@ -47,6 +47,19 @@ def test_is_the_matrix_product(n: int, q: int, centre: bool) -> None:
     G, basis = draw(n, 300, q)
     assert len(encode_calls(G).which) > 280
     assert_is_the_product(rotate(G, basis, centre), decoded(G, centre), basis)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_samples_may_take_several_segments(centre: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums go on from segment to segment; those of all samples together are rounded otherwise."""
+    G, basis = draw(400, 60, 150)
+    factor = np.asfortranarray(np.triu(np.random.default_rng(2).normal(size=(400, 400))))
+    whole, squares, parts = rotate(G, basis, centre), np.zeros(60), np.zeros(60)
+    squares_of_calls(encode_calls(G), factor, centre, squares)
+    monkeypatch.setattr(hard_calls_kernel, "SEGMENT", 128)
+    squares_of_calls(encode_calls(G), factor, centre, parts)
+    np.testing.assert_allclose(rotate(G, basis, centre), whole, rtol=0, atol=1e-13 * np.abs(whole).max())
+    np.testing.assert_allclose(parts, squares, rtol=1e-13)
 
 
 @settings(max_examples=20, deadline=None)

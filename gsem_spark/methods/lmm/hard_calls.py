@@ -86,23 +86,17 @@ def rotate_calls(calls: HardCalls, basis: NDArray[np.floating], centre: bool, ou
     -----
     Arlazarov, Dinic, Kronrod & Faradžev 1970, Soviet Math Dokl 11:1209 (the method of the four Russians), for ternary rows.
     """
-    begin = np.zeros(kernel.WIDTH // kernel.LANES, dtype=np.int64)
-    if not len(calls.which):
-        return
-    for first, width, panel in _panels(calls, basis, triangular=False):
-        _rotate_panel(calls, centre, panel, begin, out, calls.which, first, width)
+    for first, width, sums in _sums(calls, basis, triangular=False):
+        sums.put(calls, centre, out, calls.which, first, width)
 
 
 def squares_of_calls(calls: HardCalls, factor: NDArray[np.floating], centre: bool, out: Floats) -> None:
     """Put the sum of squares of R x into each coded row's element of ``out`` (S,), x its genotypes, R (n, n) upper triangular."""
-    if not len(calls.which):
-        return
     out[calls.which] = 0.0
     part = np.empty((len(calls.which), kernel.WIDTH))
     rows = np.arange(len(part))
-    for first, width, panel in _panels(calls, factor.T, triangular=True):
-        begin = (first + np.arange(0, kernel.WIDTH, kernel.LANES)) // (kernel.PASS * kernel.GROUP) * kernel.PASS
-        _rotate_panel(calls, centre, panel, begin, part, rows, 0, width)
+    for _, width, sums in _sums(calls, factor.T, triangular=True):
+        sums.put(calls, centre, part, rows, 0, width)
         kernel.add_squares(part, width, calls.which, out)
 
 
@@ -180,35 +174,57 @@ def _multiply(tile: Tile, basis: NDArray[np.floating], wanted: NDArray[np.bool_]
         out[: tile.size][wanted] = product[: tile.size][wanted]
 
 
-def _panels(calls: HardCalls, matrix: NDArray[np.floating], *, triangular: bool) -> Iterator[tuple[int, int, Floats]]:
-    """Columns of a matrix (n, q), ``WIDTH`` at a time: the first, how many, and their panel, flat, in one place for all.
+@dataclass(frozen=True)
+class _Sums:
+    """Coded calls times ``WIDTH`` columns of a matrix: sums of its rows by call, at the gaps of each variant, and of all."""
+
+    by_call: Floats
+    lost: Floats
+    total: Floats
+
+    def put(self, calls: HardCalls, centre: bool, out: Floats, rows: Ints, first: int, width: int) -> None:
+        """Put the products of the genotypes themselves into ``rows`` of ``out``, and its columns from ``first`` on."""
+        sign, shift, fill = np.where(calls.turned, -1.0, 1.0), np.where(calls.turned, 2.0, 0.0), calls.mean
+        if centre:
+            # nothing is left of calls that are all equal, not even rounding
+            sign, shift = np.where(calls.constant, 0.0, sign), np.where(calls.constant, 0.0, shift - fill)
+            fill = np.zeros(len(fill))
+        kernel.put_genotypes(self.by_call, self.lost, self.total, sign, shift, fill, calls.start, out, rows, first, width)
+
+
+def _sums(calls: HardCalls, matrix: NDArray[np.floating], *, triangular: bool) -> Iterator[tuple[int, int, _Sums]]:
+    """Columns of a matrix (n, q), ``WIDTH`` at a time: the first, how many, and their sums, in one place for all.
 
     Of a triangular one, whose columns hold zeros above the diagonal, only what lies below is read.
     """
     n, q = matrix.shape
-    rows = max(calls.groups * kernel.GROUP, n)
-    panel = _aligned(rows * kernel.WIDTH)
-    columns = panel.reshape(rows, kernel.WIDTH)
-    for first in range(0, q, kernel.WIDTH):
-        top = first if triangular else 0
-        part = matrix[top:, first : first + kernel.WIDTH]
-        columns[top:n, : part.shape[1]] = part
-        columns[max(top - kernel.WIDTH, 0) : top] = 0.0
-        yield first, part.shape[1], panel
-
-
-def _rotate_panel(
-    calls: HardCalls, centre: bool, panel: Floats, begin: Ints, out: Floats, rows: Ints, first: int, width: int
-) -> None:
-    sign, shift, fill = np.where(calls.turned, -1.0, 1.0), np.where(calls.turned, 2.0, 0.0), calls.mean
-    if centre:
-        # nothing is left of calls that are all equal, not even rounding
-        sign, shift, fill = np.where(calls.constant, 0.0, sign), np.where(calls.constant, 0.0, shift - fill), np.zeros(len(fill))
-    total = panel.reshape(-1, kernel.WIDTH).sum(axis=0)
+    size = len(calls.which)
+    if not size:
+        return
+    segment = min(kernel.SEGMENT, calls.groups * kernel.GROUP)
+    panel = _aligned(segment * kernel.WIDTH)
+    columns = panel.reshape(segment, kernel.WIDTH)
     tables = _aligned(kernel.PASS * kernel.ROWS * kernel.LANES)
-    sums, lost = _aligned(len(rows) * kernel.LANES), _aligned(kernel.LANES)
-    kernel.rotate_panel(calls.codes.ravel(), sign, shift, fill, calls.start, calls.gaps, begin, calls.groups, panel, total,
-                        tables, sums, lost, out, rows, first, width)
+    sums = _Sums(_aligned(size * kernel.WIDTH), _aligned(size * kernel.WIDTH if len(calls.gaps) else 0), np.empty(kernel.WIDTH))
+    codes = calls.codes.ravel()
+    lanes = np.arange(0, kernel.WIDTH, kernel.LANES)
+    for first in range(0, q, kernel.WIDTH):
+        width = min(kernel.WIDTH, q - first)
+        top = first if triangular else 0
+        begin = (top + (lanes if triangular else 0 * lanes)) // (kernel.PASS * kernel.GROUP) * kernel.PASS
+        for whole in (sums.by_call, sums.lost, sums.total):
+            whole[:] = 0.0
+        reached = calls.start[:-1].copy()
+        for origin in range(0, n, segment):
+            end = min(origin + segment, n)
+            empty = min(max(top, origin), end)
+            columns[: empty - origin] = 0.0
+            columns[empty - origin : end - origin, :width] = matrix[empty:end, first : first + width]
+            sums.total[:] += columns[: end - origin].sum(axis=0)
+            last = min((origin + segment) // kernel.GROUP, calls.groups)
+            kernel.add_panel(codes, size, begin, last, panel, origin // kernel.GROUP, width, tables, sums.by_call,
+                             calls.start, calls.gaps, reached, sums.lost)
+        yield first, width, sums
 
 
 def _aligned(size: int) -> Floats:

@@ -30,6 +30,8 @@ UNROLLED: Final = 4
 """Table rows added a turn of the innermost loop; the number of groups is a multiple of it."""
 WIDTH: Final = 128
 """Columns of the matrix that are copied together: a multiple of ``LANES``, long enough for memory to be read in stretches."""
+SEGMENT: Final = 8192
+"""Samples whose rows are copied together, a multiple of GROUP × PASS: 8 MB, within the cache that cores share."""
 _VECTOR: Final = 8
 _Kernel = Callable[..., Any]
 _intrinsic = cast("Callable[[_Kernel], _Kernel]", intrinsic)
@@ -174,55 +176,69 @@ def encode(block: Any, which: Any, turned: Any, groups: int, codes: Any, start: 
 
 
 @jit_in_order
-def add_columns(codes: Any, size: int, begin: int, groups: int, panel: Any, column: int, tables: Any, sums: Any) -> None:
-    """Sums over the samples of coded calls times ``LANES`` columns of a panel, from ``column`` on, into ``sums`` (size × LANES).
+def add_columns(
+    codes: Any, size: int, begin: int, end: int, panel: Any, origin: int, column: int, tables: Any, sums: Any, at: int
+) -> None:
+    """Add coded calls times ``LANES`` columns of a panel, from ``column`` on, to ``sums`` (size × LANES) from ``at`` on.
 
-    ``panel`` is flat, of rows of ``WIDTH``, with rows of zeros behind the last sample up to GROUP × groups. Groups before
-    ``begin``, a multiple of PASS, are left out.
+    ``panel`` is flat, of rows of ``WIDTH``, and begins with the samples of the group ``origin``; those of the groups from
+    ``begin`` to ``end`` are added. ``begin`` and ``origin`` are multiples of PASS.
     """
-    for j in range(size * LANES):
-        sums[j] = 0.0
-    for first in range(begin, groups, PASS):
-        held = min(PASS, groups - first)
+    for first in range(begin, end, PASS):
+        held = min(PASS, end - first)
         for k in range(held):
             table = k * ROWS * LANES
             for j in range(LANES):
                 tables[table + j] = 0.0
             filled = LANES
             for r in range(GROUP):
-                row = (first * GROUP + r * held + k) * WIDTH + column
+                row = ((first - origin) * GROUP + r * held + k) * WIDTH + column
                 for a in range(table, table + filled, LANES):
                     put_sum(tables, a + filled, tables, a, panel, row)
                     put_sum(tables, a + 2 * filled, tables, a + filled, panel, row)
                 filled *= 3
         for s in range(size):
-            add_table_rows(sums, s * LANES, tables, codes, (first // PASS * size + s) * PASS, held)
+            add_table_rows(sums, at + s * LANES, tables, codes, (first // PASS * size + s) * PASS, held)
 
 
 @jit_in_order
-def rotate_panel(
-    codes: Any, sign: Any, shift: Any, fill: Any, start: Any, gaps: Any, begin: Any, groups: int, panel: Any, total: Any,
-    tables: Any, sums: Any, lost: Any, out: Any, rows: Any, first: int, width: int,
+def add_panel(
+    codes: Any, size: int, begin: Any, end: int, panel: Any, origin: int, width: int, tables: Any, sums: Any,
+    start: Any, gaps: Any, reached: Any, lost: Any,
 ) -> None:
-    """Genotypes times the first ``width`` columns of a panel, into ``rows`` (k,) of ``out`` and its columns from ``first`` on.
+    """Add what the samples of a panel give to ``sums`` (WIDTH / LANES, size, LANES) and, where they miss, to ``lost``.
 
-    A genotype is sign × (coded call) + shift, and fill where it is missing; ``total`` (WIDTH,) is the sum of the panel's rows,
-    ``begin`` (WIDTH / LANES,) the first group that counts for each part of the panel.
+    ``begin`` (WIDTH / LANES,) is the first group that counts for each part of the panel. ``lost`` (size, WIDTH) is the sum of
+    the panel's rows at the gaps of each variant, which are followed from ``reached`` (size,) on.
     """
-    for column in range(0, width, LANES):
+    for part in range((width + LANES - 1) // LANES):
+        add_columns(codes, size, max(begin[part], origin), end, panel, origin, part * LANES, tables, sums, part * size * LANES)
+    for s in range(size):
+        while reached[s] < start[s + 1] and gaps[reached[s]] < end * GROUP:
+            row = (gaps[reached[s]] - origin * GROUP) * WIDTH
+            for column in range(0, width, LANES):
+                put_sum(lost, s * WIDTH + column, lost, s * WIDTH + column, panel, row + column)
+            reached[s] += 1
+
+
+@jit_in_order
+def put_genotypes(
+    sums: Any, lost: Any, total: Any, sign: Any, shift: Any, fill: Any, start: Any, out: Any, rows: Any, first: int, width: int,
+) -> None:
+    """Put genotypes times ``width`` columns of a matrix into ``rows`` (k,) of ``out`` and its columns from ``first`` on.
+
+    A genotype is sign × (coded call) + shift, and fill where it is missing; ``total`` (WIDTH,) is the sum of the matrix' rows.
+    """
+    for part in range((width + LANES - 1) // LANES):
+        column = part * LANES
         lanes = min(LANES, width - column)
-        add_columns(codes, rows.size, begin[column // LANES], groups, panel, column, tables, sums)
         for s in range(rows.size):
-            row, at = rows[s], first + column
+            row, at, of = rows[s], first + column, (part * rows.size + s) * LANES
             for j in range(lanes):
-                out[row, at + j] = sign[s] * sums[s * LANES + j] + shift[s] * total[column + j]
+                out[row, at + j] = sign[s] * sums[of + j] + shift[s] * total[column + j]
             if start[s] < start[s + 1]:
-                for j in range(LANES):
-                    lost[j] = 0.0
-                for k in range(start[s], start[s + 1]):
-                    put_sum(lost, 0, lost, 0, panel, gaps[k] * WIDTH + column)
                 for j in range(lanes):
-                    out[row, at + j] += (fill[s] - shift[s]) * lost[j]
+                    out[row, at + j] += (fill[s] - shift[s]) * lost[s * WIDTH + column + j]
 
 
 @jit
