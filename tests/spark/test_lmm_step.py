@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mixed_model_files import HIT, MixedData
-from workspace_tools import Death, Killed, copied, reopened
+from workspace_tools import Death, Killed, assert_same_tables, copied, reopened, stored
 
 import gsem_spark as gs
 from gsem_spark.catalog.workspace import Workspace
@@ -31,6 +31,7 @@ from gsem_spark.methods.lmm import (
 )
 from gsem_spark.steps.genotypes import index as genotype_index
 from gsem_spark.steps.genotypes.kinship_files import load_matrix, load_spectrum
+from gsem_spark.steps.lmm import prepare
 from gsem_spark.steps.lmm.bootstrap import BootstrapStep
 from gsem_spark.steps.lmm.config import BootstrapConfig
 from gsem_spark.steps.lmm.step import lmm_config
@@ -138,6 +139,41 @@ def test_many_traits_in_one_rotation_and_other_kinds_of_tests(families, data: Mi
         if m == 2:
             np.testing.assert_allclose(np.stack(rows["betas"].tolist()), part[["beta_0", "beta_1"]], rtol=1e-6)
     assert inter.summary["effects"]["any"] == ["variant", "variant x age"]
+
+
+@pytest.mark.slow
+def test_decompositions_as_tasks_have_the_same_bits_in_any_waves_and_refuse_as_the_driver_does(families, tmp_path: Path) -> None:
+    """Each chromosome, and each pattern of missing values, is decomposed by a task; death and other waves leave no trace."""
+    ws, phenotypes = copied(families[0], tmp_path / "ws"), families[1]
+    table = pd.read_csv(phenotypes, sep="\t")
+    table.loc[table["IID"].isin(["s7", "s8", "s61"]), "y2"] = np.nan
+    table.to_csv(tmp_path / "gaps.tsv", sep="\t", index=False, na_rep="NA")
+    given = {"phenotypes": tmp_path / "gaps.tsv", "traits": ["y", "y2"], "covar": "age"}
+    with pytest.MonkeyPatch.context() as patch:
+        asked: list[int] = []
+        tasks = prepare._in_tasks
+        patch.setattr(prepare, "_in_tasks", lambda *a: asked.append(len(a[3])) or tasks(*a))
+        run = gs.lmm_scan(ws, **given)
+    assert asked == [6], "three chromosomes of two traits in one wave"
+    wanted = {name: stored(ws, name) for name in ("lmm_models", "lmm_results")}
+    again = copied(families[0], tmp_path / "again")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsem_spark.steps.gwas.scan.WAVE_SNPS", 40)
+        with pytest.MonkeyPatch.context() as death, pytest.raises(Killed):
+            Death(death, again, 4, "after")
+            gs.lmm_scan(again, **given)
+        again = reopened(again)
+        assert gs.lmm_scan(again, **given).summary["resumed"]
+    assert_same_tables({name: stored(again, name) for name in wanted}, wanted)
+    with pytest.MonkeyPatch.context() as patch:  # on the driver: the same to rounding
+        patch.setattr(prepare, "TASK_SAMPLES", 0)
+        alone = gs.lmm_scan(copied(families[0], tmp_path / "alone"), **given)
+    rows, others = (r.results().toPandas().sort_values(["trait", "chr", "bp", "snp"], ignore_index=True) for r in (run, alone))
+    np.testing.assert_allclose(rows["stat"].astype(float), others["stat"].astype(float), rtol=1e-8, atol=1e-10)
+    table.assign(twin=2 * table["age"]).to_csv(tmp_path / "gaps.tsv", sep="\t", index=False, na_rep="NA")
+    with pytest.raises(DataError, match="collinear covariates: twin") as error:
+        gs.lmm_scan(ws, tmp_path / "gaps.tsv", "y", covar=["age", "twin"])
+    assert error.value.remedy
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from gsem_spark.methods.lmm.rotation import Spectrum, eigen_rotation
 from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.genotypes.step import samples_hash
 from gsem_spark.steps.lmm.config import BootstrapConfig
-from gsem_spark.steps.lmm.kinship import FittedComponents
+from gsem_spark.steps.lmm.kinship import FittedComponents, components_of
 from gsem_spark.steps.lmm.models import component_table, components_row, model_row
 from gsem_spark.steps.lmm.plan_files import plan_files
 from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
@@ -83,7 +83,7 @@ class BootstrapStep(MixedModelStep[BootstrapConfig]):
         """The model that is drawn from, and its cells in ``lmm_models``."""
         c = self.config
         if data.components:
-            components = given.background.components(data, None)
+            components = components_of(given.background.spectrum(data.places, None), data)
             made = FittedComponents.of(data, components, tested=True, reml=c.reml)
             return component_model(made.fit, data.X, components, data.y), components_row(made)
         spectrum = given.background.spectrum(data.places, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gsem_spark.methods.lmm.rotation import Spectrum, background_spectrum, kinsh
 from gsem_spark.methods.lmm.samples import match_samples
 from gsem_spark.methods.lmm.variance_components import Component, VarianceComponentFit, fit_variance_components
 from gsem_spark.steps.genotypes.kinship_config import FROM_GENOTYPES
-from gsem_spark.steps.genotypes.kinship_files import kinship_of, load_spectrum, loco_chromosomes
+from gsem_spark.steps.genotypes.kinship_files import SpectrumFile, kinship_of, loco_chromosomes, spectrum_file
 from gsem_spark.steps.genotypes.source import Cohort
 from gsem_spark.steps.lmm.config import ModelConfig
 from gsem_spark.steps.lmm.samples import TraitData
@@ -50,6 +50,10 @@ class Background:
         Hash of the file, or "none".
     of_genotypes
         Whether it was made of genotypes, less their means.
+    n_kinship
+        Its samples.
+    files
+        Spectra that have been looked up, by the chromosome left out.
     """
 
     ws: Workspace
@@ -59,13 +63,11 @@ class Background:
     names: tuple[str, ...]
     version: str
     of_genotypes: bool = False
+    n_kinship: int = 0
+    files: dict[int | None, SpectrumFile] = field(default_factory=dict)
 
-    def spectrum(self, places: Ints, chromosome: int | None) -> Spectrum | None:
-        """Spectrum over the genotyped samples at ``places``, without a chromosome; None for independent samples.
-
-        All samples of the kinship in its order: the eigenvectors of its file, memory-mapped. Fewer: their part is decomposed;
-        of a kinship of genotypes it is centred over these samples first, as all of it was (and as GEMMA does). Where there is an
-        intercept this touches no REML figure but the intercept's own; likelihood ratios by ML depend on it.
+    def part(self, places: Ints, chromosome: int | None) -> KinshipPart | None:
+        """The kinship over the genotyped samples at ``places``, without a chromosome, for tasks; None for independent samples.
 
         Raises
         ------
@@ -79,31 +81,68 @@ class Background:
             have = kinship_of(self.ws, self.kinship_id)
             match_samples([self.names[p] for p in places], [str(i) for i in have["iid"]], "phenotypes", "kinship")
             raise DataError(f"{int((rows < 0).sum())} samples are not in the kinship", where=self.kinship_id)
-        whole = load_spectrum(self.ws, self.kinship_id, chromosome if self.loco else None)
-        if len(rows) == whole.n and np.array_equal(rows, np.arange(whole.n)):
+        left_out = chromosome if self.loco else None
+        if left_out not in self.files:
+            self.files[left_out] = spectrum_file(self.ws, self.kinship_id, left_out)
+        whole = np.array_equal(rows, np.arange(self.n_kinship))
+        return KinshipPart(self.files[left_out], None if whole else rows, self.of_genotypes)
+
+    def spectrum(self, places: Ints, chromosome: int | None) -> Spectrum | None:
+        """Spectrum of ``part``."""
+        part = self.part(places, chromosome)
+        return None if part is None else part.spectrum()
+
+
+@dataclass(frozen=True)
+class KinshipPart:
+    """A kinship over some of its samples, wherever it is decomposed: small, and pickles.
+
+    Parameters
+    ----------
+    file
+        Spectrum of the whole kinship.
+    rows
+        (n,) places of the samples in it; None for all of them in its order.
+    of_genotypes
+        Whether it was made of genotypes, less their means.
+    """
+
+    file: SpectrumFile
+    rows: Ints | None
+    of_genotypes: bool
+
+    def spectrum(self) -> Spectrum:
+        """All samples of the kinship in its order: the eigenvectors of its file, memory-mapped. Fewer: their part is decomposed.
+
+        That of a kinship of genotypes is centred over these samples first, as all of it was (and as GEMMA does). Where there is
+        an intercept this touches no REML figure but the intercept's own; likelihood ratios by ML depend on it.
+        """
+        whole = self.file.load()
+        if self.rows is None:
             return whole
-        part = np.asarray(whole.vectors)[rows]
+        part = np.asarray(whole.vectors)[self.rows]
         if self.of_genotypes:
             part = part - part.mean(axis=0)
         if whole.full:
             return kinship_spectrum((part * whole.eigenvalues) @ part.T)
         return background_spectrum(part * np.sqrt(whole.eigenvalues))
 
-    def components(self, data: TraitData, chromosome: int | None) -> list[Component]:
-        """The kinship, where there is one, and the random terms: all components but the residual."""
-        spectrum = self.spectrum(data.places, chromosome)
-        if spectrum is None:
-            return list(data.components)
-        vectors = np.asarray(spectrum.vectors)
-        return [Component(KINSHIP_COMPONENT, (vectors * spectrum.eigenvalues) @ vectors.T), *data.components]
 
-    def with_components(self, data: TraitData, chromosome: int | None, tested: bool) -> tuple[Spectrum | None, FittedComponents]:
-        """The spectrum of everything but the residual: kinship and random terms in the proportions of their REML estimates."""
-        components = self.components(data, chromosome)
-        made = FittedComponents.of(data, components, tested=tested)
-        together = sum(theta * c.matrix for theta, c in zip(made.fit.theta, components, strict=False))
-        share = float(np.trace(together)) / len(data.y)
-        return (kinship_spectrum(together / share) if share > 0 else None), made
+def components_of(spectrum: Spectrum | None, data: TraitData) -> list[Component]:
+    """The kinship, where there is one, and the random terms: all components but the residual."""
+    if spectrum is None:
+        return list(data.components)
+    vectors = np.asarray(spectrum.vectors)
+    return [Component(KINSHIP_COMPONENT, (vectors * spectrum.eigenvalues) @ vectors.T), *data.components]
+
+
+def with_components(spectrum: Spectrum | None, data: TraitData, tested: bool) -> tuple[Spectrum | None, FittedComponents]:
+    """The spectrum of everything but the residual: kinship and random terms in the proportions of their REML estimates."""
+    components = components_of(spectrum, data)
+    made = FittedComponents.of(data, components, tested=tested)
+    together = sum(theta * c.matrix for theta, c in zip(made.fit.theta, components, strict=False))
+    share = float(np.trace(together)) / len(data.y)
+    return (kinship_spectrum(together / share) if share > 0 else None), made
 
 
 @dataclass(frozen=True)
@@ -142,7 +181,7 @@ def background_of(ws: Workspace, config: ModelConfig, cohort: Cohort) -> Backgro
                           remedy="make it with loco, or test without")
     loco = bool(without) and row["cohort"] == cohort.name if config.loco is None else config.loco
     return Background(ws, kinship_id, loco, _places(cohort.samples, row), names, str(row["sha256"])[:16],
-                      row["kind"] in FROM_GENOTYPES)
+                      row["kind"] in FROM_GENOTYPES, len(row["iid"]))
 
 
 def _last_kinship(ws: Workspace, cohort: Cohort) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gsem_spark.errors import ConfigError, DataError
 from gsem_spark.methods.lmm.multitrait import fit_multitrait
 from gsem_spark.methods.lmm.multitrait_scan import prepare_multitrait_scan, trait_designs
 from gsem_spark.steps.lmm.config import MtlmmConfig
 from gsem_spark.steps.lmm.models import multitrait_row
+from gsem_spark.steps.lmm.prepare import ModelJob, Prepared
 from gsem_spark.steps.lmm.run import LmmRun
-from gsem_spark.steps.lmm.samples import trait_data, traits_of
-from gsem_spark.steps.lmm.scan import Prepared, ScanInput, ScanStep
+from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
+from gsem_spark.steps.lmm.scan import ScanInput, ScanStep
 from gsem_spark.steps.lmm.step import lmm_config
 from gsem_spark.steps.progress import Progress
 
@@ -28,29 +31,22 @@ class MtlmmStep(ScanStep[MtlmmConfig]):
 
     name: ClassVar[str] = "mtlmm"
 
-    def models(self, given: ScanInput, chromosome: int | None) -> Iterator[Prepared]:
+    def jobs(self, given: ScanInput, chromosomes: Sequence[int | None]) -> list[ModelJob]:
         """The one model of all traits, over the samples that have all of them."""
         c = self.config
-        traits = self._traits(given)
-        every = [trait_data(c, given.table, trait) for trait in traits]
+        every = [trait_data(c, given.table, trait) for trait in self._traits(given)]
         places = every[0].places
-        for data in every[1:]:
-            places = np.intersect1d(places, data.places)
-        if any(data.components for data in every):
+        for one in every[1:]:
+            places = np.intersect1d(places, one.places)
+        if any(one.components for one in every):
             raise ConfigError("a model of several traits has the kinship and the residual as components, no random terms",
                               where="formula", remedy="put the grouping into the covariates, or scan each trait alone")
         if len(places) == 0:
             raise DataError("no sample has all traits", where=c.phenotypes, remedy="name fewer traits")
-        rows = [np.searchsorted(data.places, places) for data in every]
-        spectrum = given.background.spectrum(places, chromosome)
-        if spectrum is None:
+        if given.background.kinship_id is None:
             raise ConfigError("genetic covariances need a kinship", where="kinship", remedy="leave kinship=none away")
-        Y = np.column_stack([data.y[at] for data, at in zip(every, rows, strict=True)])
-        fit = fit_multitrait(Y, spectrum, every[0].X[rows[0]], None, True, c.genetic, c.residual, c.rank, traits, every[0].names)
-        chosen = {name: pair for name, pair in trait_designs(traits).items() if name.split(":")[0] in c.designs}
-        plan = prepare_multitrait_scan(fit, chosen, c.test, c.exact, c.precision)
-        name = ",".join(traits)
-        yield Prepared(name, places, traits, [(name, multitrait_row(fit))], plan)
+        data = tuple(_over(one, places) for one in every)
+        return [MtlmmJob(data, given.background.part(places, chromosome), chromosome, c) for chromosome in chromosomes]
 
     def effects(self, given: ScanInput) -> Mapping[str, list[str]]:
         """Effects of each design, trait by trait."""
@@ -65,6 +61,30 @@ class MtlmmStep(ScanStep[MtlmmConfig]):
             raise ConfigError(f"a model of several traits has at least two, {traits[0]} is one", where="traits",
                               remedy="name more, or use gsem-spark lmm")
         return traits
+
+
+@dataclass(frozen=True)
+class MtlmmJob(ModelJob):
+    """Several traits with the same samples in one model; ``config`` are the settings of the scan."""
+
+    config: MtlmmConfig
+
+    def models(self) -> Iterator[Prepared]:
+        """The one model."""
+        assert self.kinship is not None
+        c, first, traits = self.config, self.data[0], tuple(data.trait for data in self.data)
+        Y = np.column_stack([data.y for data in self.data])
+        fit = fit_multitrait(Y, self.kinship.spectrum(), first.X, None, True, c.genetic, c.residual, c.rank, traits, first.names)
+        chosen = {name: pair for name, pair in trait_designs(traits).items() if name.split(":")[0] in c.designs}
+        name = ",".join(traits)
+        plan = prepare_multitrait_scan(fit, chosen, c.test, c.exact, c.precision)
+        yield Prepared(name, first.places, traits, [(name, multitrait_row(fit))], plan)
+
+
+def _over(data: TraitData, places: NDArray[np.int64]) -> TraitData:
+    """A trait over some of its samples."""
+    at = np.searchsorted(data.places, places)
+    return replace(data, places=places, y=data.y[at], X=data.X[at], environments=data.environments[at])
 
 
 def mtlmm_scan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
 
 FOLDER: Final = "plans"
+_SPACE: Final = "free some space; a plan takes the square of the samples times 8 bytes a chromosome"
 
 
 @dataclass(frozen=True)
@@ -65,32 +67,64 @@ def _shipped(name: str) -> str:
     return str(SparkFiles.get(name))
 
 
+@dataclass(frozen=True)
+class PlanFolder:
+    """Where a run's plans lie while they are needed; pickles, so that tasks can write to a folder that every node sees.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    run_id
+        The run.
+    shipped
+        Whether it is the driver's own, from which Spark brings the files to the hosts.
+    """
+
+    path: str
+    run_id: str
+    shipped: bool
+
+    def write(self, number: str, plan: Any) -> PlanFile:
+        """Write a plan's large arrays; each file is there whole or not at all, and the same plan gives the same file."""
+        light, arrays = split_arrays(plan)
+        paths = {}
+        try:
+            Path(self.path).mkdir(parents=True, exist_ok=True)
+            for k, (name, array) in enumerate(arrays.items()):
+                path = Path(self.path, f"{self.run_id}.{number}.{k}.npy")
+                partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.npy")
+                np.save(partial, array)
+                partial.replace(path)
+                paths[name] = str(path)
+        except OSError as error:
+            what = f"the arrays of the test plan cannot be written: {error}"
+            raise StorageError(what, where=self.path, remedy=_SPACE) from error
+        return PlanFile(light, paths, shipped=False)
+
+    def ship(self, ws: Workspace, file: PlanFile) -> PlanFile:
+        """The file for tasks: Spark is told to bring its arrays where the folder is the driver's own."""
+        if not self.shipped:
+            return file
+        for path in file.paths.values():
+            ws.spark.sparkContext.addFile(path)
+        return PlanFile(file.light, {name: Path(path).name for name, path in file.paths.items()}, shipped=True)
+
+
 @contextmanager
-def plan_files(ws: Workspace, run_id: str, plans: Sequence[Any]) -> Iterator[list[PlanFile]]:
-    """Plans as files while the block lasts; the files are removed behind it, and those of a run that died before it."""
+def plan_folder(ws: Workspace, run_id: str) -> Iterator[PlanFolder]:
+    """A folder for plans while the block lasts; it is removed behind it, and that of a run that died before it."""
     root = local_folder(arrays_root(ws))
-    scratch = None if root is not None else tempfile.mkdtemp(prefix="gsem_plans_")
-    folder = Path(root, FOLDER, run_id) if root is not None else Path(str(scratch))
+    folder = Path(root, FOLDER, run_id) if root is not None else Path(tempfile.mkdtemp(prefix="gsem_plans_"))
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        yield [_write(ws, folder, run_id, i, plan, shipped=root is None) for i, plan in enumerate(plans)]
+        yield PlanFolder(str(folder), run_id, shipped=root is None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(ws: Workspace, folder: Path, run_id: str, number: int, plan: Any, *, shipped: bool) -> PlanFile:
-    light, arrays = split_arrays(plan)
-    paths = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for k, (name, array) in enumerate(arrays.items()):
-            path = folder / f"{run_id}.{number}.{k}.npy"
-            np.save(path, array)
-            paths[name] = str(path)
-            if shipped:
-                ws.spark.sparkContext.addFile(str(path))
-                paths[name] = path.name
-    except OSError as error:
-        raise StorageError(f"the arrays of the test plan cannot be written: {error}", where=str(folder),
-                           remedy="free some space; a plan takes the square of the samples times 8 bytes a chromosome") from error
-    return PlanFile(light, paths, shipped)
+@contextmanager
+def plan_files(ws: Workspace, run_id: str, plans: Sequence[Any]) -> Iterator[list[PlanFile]]:
+    """Plans as files while the block lasts."""
+    with plan_folder(ws, run_id) as folder:
+        yield [folder.ship(ws, folder.write(str(i), plan)) for i, plan in enumerate(plans)]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from gsem_spark.catalog.part_files import Part
 from gsem_spark.errors import DataError
@@ -22,7 +21,8 @@ from gsem_spark.steps.gwas import scan
 from gsem_spark.steps.gwas.slices import waves
 from gsem_spark.steps.lmm.config import ModelConfig, ScanConfig
 from gsem_spark.steps.lmm.kinship import Background, background_of
-from gsem_spark.steps.lmm.plan_files import plan_files
+from gsem_spark.steps.lmm.plan_files import plan_folder
+from gsem_spark.steps.lmm.prepare import TASK_SAMPLES, ModelJob, Prepared, prepared
 from gsem_spark.steps.lmm.rows import SCAN_COLUMNS, Tested, result_parts
 from gsem_spark.steps.lmm.samples import SampleTable, read_samples
 from gsem_spark.steps.lmm.summary import summarise
@@ -40,31 +40,6 @@ M = TypeVar("M", bound=ModelConfig)
 C = TypeVar("C", bound=ScanConfig)
 WAVE_PLANS: Final = 8
 """Chromosomes with a kinship of their own whose plans are kept at a time: each takes the square of the samples on disk."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model that is ready for tests: rows of ``lmm_models``, and the plan.
-
-    Parameters
-    ----------
-    trait
-        Trait, or traits joined by commas.
-    places
-        (n,) places of its samples among the genotyped ones.
-    traits
-        Trait by trait.
-    rows
-        Rows of ``lmm_models``, but for run, chromosome, samples and kinship; by trait.
-    plan
-        Of ``methods.lmm``.
-    """
-
-    trait: str
-    places: NDArray[np.int64]
-    traits: tuple[str, ...]
-    rows: list[tuple[str, dict[str, Any]]]
-    plan: Any
 
 
 @dataclass(frozen=True)
@@ -108,8 +83,8 @@ class ScanStep(MixedModelStep[C]):
     """Variants by chromosome; known as soon as the step is executed."""
 
     @abstractmethod
-    def models(self, given: ScanInput, chromosome: int | None) -> Iterator[Prepared]:
-        """Fit the null models for a chromosome (None: for all of them) and make their plans."""
+    def jobs(self, given: ScanInput, chromosomes: Sequence[int | None]) -> list[ModelJob]:
+        """Null models to fit for each chromosome (None: for all of them), those that share a decomposition together."""
 
     @abstractmethod
     def effects(self, given: ScanInput) -> Mapping[str, list[str]]:
@@ -126,7 +101,7 @@ class ScanStep(MixedModelStep[C]):
         total = sum(counts.values())
         with progress.stage(f"mixed-model tests of {given.cohort.name}", total=total, unit="variants") as stage:
             stage.advance(sum(n for c, n in counts.items() if c in done))
-            for wave in self._waves({c: n for c, n in counts.items() if c not in done}, given.background.loco):
+            for wave in self._waves(ws, {c: n for c, n in counts.items() if c not in done}, given):
                 self._run_wave(ws, given, plan, wave)
                 stage.advance(sum(counts[c] for c in wave), note=f"chr {wave[0]}–{wave[-1]}")
         with progress.stage("summary"):
@@ -153,28 +128,35 @@ class ScanStep(MixedModelStep[C]):
             counts[row["chr"]] += row["n_variants"]
         return {c: n for c, n in counts.items() if n}
 
-    def _waves(self, counts: Mapping[int, int], loco: bool) -> Iterator[list[int]]:
+    def _waves(self, ws: Workspace, counts: Mapping[int, int], given: ScanInput) -> Iterator[list[int]]:
+        most = WAVE_PLANS
+        if given.cohort.n_samples <= TASK_SAMPLES:  # plans are small, and each is a task
+            most = max(most, int(ws.spark.sparkContext.defaultParallelism))
         for wave in waves(counts, scan.WAVE_SNPS):
-            size = WAVE_PLANS if loco else max(len(wave), 1)
+            size = most if given.background.loco else max(len(wave), 1)
             yield from (wave[i : i + size] for i in range(0, len(wave), size))
 
     def _run_wave(self, ws: Workspace, given: ScanInput, plan: Plan, wave: Sequence[int]) -> None:
-        of_model = list(wave) if given.background.loco else [None]
-        made = [(chromosome, one) for chromosome in of_model for one in self.models(given, chromosome)]
-        chromosomes = sorted({chromosome or 0 for chromosome, _ in made})
-        scopes: list[Scope] = [{"run_id": plan.run_id, "chr": c} for c in chromosomes]
-        rows = [row for chromosome, one in made for row in self._model_rows(plan, given, chromosome, one)]
-        ws.put("lmm_models", rows, scopes, metadata={"run_id": plan.run_id, "chr": chromosomes})
+        loco = given.background.loco
+        jobs = self.jobs(given, list(wave) if loco else [None])
         source = block_source(ws, given.cohort.name, wave, SCAN_COLUMNS)
         whole = np.arange(given.cohort.n_samples)
-        with plan_files(ws, plan.run_id, [one.plan for _, one in made]) as files:
-            tested = [Tested(one.trait, chromosome, None if np.array_equal(one.places, whole) else one.places, file)
-                      for (chromosome, one), file in zip(made, files, strict=True)]
+        with plan_folder(ws, plan.run_id) as folder:
+            made = prepared(ws, folder, jobs, spread=loco or len(jobs) > 1)
+            self._put_models(ws, given, plan, made)
+            tested = [Tested(one.trait, one.chromosome, None if np.array_equal(one.places, whole) else one.places, one.plan)
+                      for one in made]
             shared = ws.spark.sparkContext.broadcast(tested)
             frame, parts = self.tests(ws, source, shared, plan.run_id)
             results: list[Scope] = [{"run_id": plan.run_id, "chr": c} for c in wave]
             ws.replace_parts("lmm_results", frame, parts, results, metadata={"run_id": plan.run_id, "chr": list(wave)})
             shared.unpersist()
+
+    def _put_models(self, ws: Workspace, given: ScanInput, plan: Plan, made: Sequence[Prepared]) -> None:
+        chromosomes = sorted({one.chromosome or 0 for one in made})
+        scopes: list[Scope] = [{"run_id": plan.run_id, "chr": c} for c in chromosomes]
+        rows = [row for one in made for row in self._model_rows(plan, given, one)]
+        ws.put("lmm_models", rows, scopes, metadata={"run_id": plan.run_id, "chr": chromosomes})
 
     def tests(self, ws: Workspace, source: Source, shared: Any, run_id: str) -> tuple[DataFrame, PartFunction]:
         """What is handed to the tasks, and what they make of it."""
@@ -185,9 +167,8 @@ class ScanStep(MixedModelStep[C]):
 
         return source.frame, parts
 
-    def _model_rows(self, plan: Plan, given: ScanInput, chromosome: int | None, made: Prepared) -> Iterator[dict[str, Any]]:
+    def _model_rows(self, plan: Plan, given: ScanInput, made: Prepared) -> Iterator[dict[str, Any]]:
         samples = samples_hash(given.cohort.samples.iloc[made.places])
         for trait, row in made.rows:
-            yield {"run_id": plan.run_id, "trait": trait, "chr": chromosome or 0, "samples": samples,
+            yield {"run_id": plan.run_id, "trait": trait, "chr": made.chromosome or 0, "samples": samples,
                    "kinship_id": given.background.kinship_id, "traits": trait.split(",") if row["Cg"] else [trait], **row}
-

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from gsem_spark.catalog.part_files import Part
-from gsem_spark.methods.lmm.manyphenotypes import fit_phenotypes
-from gsem_spark.methods.lmm.rotation import Spectrum
-from gsem_spark.methods.lmm.scan import prepare_scan
-from gsem_spark.methods.lmm.scan_phenotypes import prepare_scan_phenotypes
-from gsem_spark.methods.lmm.statistics import NULL_OF
 from gsem_spark.steps.lmm.config import LmmConfig
-from gsem_spark.steps.lmm.kinship import FittedComponents
-from gsem_spark.steps.lmm.models import model_row, phenotype_row
+from gsem_spark.steps.lmm.prepare import ModelJob
 from gsem_spark.steps.lmm.run import LmmRun
 from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
-from gsem_spark.steps.lmm.scan import Prepared, ScanInput, ScanStep
+from gsem_spark.steps.lmm.scan import ScanInput, ScanStep
 from gsem_spark.steps.lmm.sets import check_sizes, read_sets, set_parts, set_pieces
+from gsem_spark.steps.lmm.trait_models import Environments, LmmJob
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import checked_config, content_hash
 
@@ -33,53 +25,24 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.arrow_access import PartFunction, Source
     from gsem_spark.catalog.workspace import Workspace
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Environments:
-    """Columns of an interaction test: of the hypothesis and of the smaller one, among a trait's environments."""
-
-    names: tuple[str, ...]
-    tested: tuple[str, ...]
-    smaller: tuple[str, ...] | None
-
-    def of(self, data: TraitData) -> tuple[Floats | None, Floats | None]:
-        """(n, e) columns tested, and (n, e0) of the smaller hypothesis: a column of ones for the variant's main effect."""
-        if not self.tested:
-            return None, None
-        inter = data.environments[:, [self.names.index(n) for n in self.tested]]
-        if self.smaller is None:
-            return inter, None
-        if self.smaller == ():
-            return inter, np.ones((len(inter), 1))
-        return inter, data.environments[:, [self.names.index(n) for n in self.smaller]]
-
 
 class LmmStep(ScanStep[LmmConfig]):
     """Test every variant for association with each trait under a mixed model."""
 
     name: ClassVar[str] = "lmm"
 
-    def models(self, given: ScanInput, chromosome: int | None) -> Iterator[Prepared]:
+    def jobs(self, given: ScanInput, chromosomes: Sequence[int | None]) -> list[ModelJob]:
         """Traits with the same samples share a decomposition, and where their tests allow it one rotation for all."""
-        every = [trait_data(self.config, given.table, trait, self._environments.names)
-                 for trait in traits_of(self.config, given.table, self._environments.names)]
+        c, environments = self.config, Environments.of_config(self.config)
         groups: dict[bytes, list[TraitData]] = {}
-        for data in every:
+        for trait in traits_of(c, given.table, environments.names):
+            data = trait_data(c, given.table, trait, environments.names)
+            if c.sets is not None:
+                check_sizes(read_sets(c.sets), (len(data.y) - data.X.shape[1]) // environments.width, c.sets)
             groups.setdefault(data.places.tobytes(), []).append(data)
-        for group in groups.values():
-            if any(data.components for data in group):
-                for data in group:
-                    first = chromosome in (None, min(self.counts))
-                    spectrum, made = given.background.with_components(data, chromosome, tested=first)
-                    yield self._alone(data, spectrum, made)
-                continue
-            spectrum = given.background.spectrum(group[0].places, chromosome)
-            if len(group) > 1 and spectrum is not None and self._one_rotation:
-                yield self._together(group, spectrum)
-            else:
-                yield from (self._alone(data, spectrum, None) for data in group)
+        first = min(self.counts)
+        return [LmmJob(tuple(group), given.background.part(group[0].places, at), at, c, at in (None, first))
+                for at in chromosomes for group in groups.values()]
 
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Versions of cohort, kinship and files."""
@@ -102,7 +65,7 @@ class LmmStep(ScanStep[LmmConfig]):
 
     def effects(self, given: ScanInput) -> Mapping[str, list[str]]:
         """Effects of interaction tests, environment by environment."""
-        e = self._environments
+        e = Environments.of_config(self.config)
         if not e.tested:
             return {}
         tested = [f"variant x {name}" for name in e.tested]
@@ -110,37 +73,6 @@ class LmmStep(ScanStep[LmmConfig]):
             return {"any": tested}
         smaller = ["variant"] if e.smaller == () else [f"variant x {name}" for name in e.smaller]
         return {"common": smaller, "any": [*smaller, *tested], "interaction": tested}
-
-    @property
-    def _environments(self) -> _Environments:
-        c = self.config
-        smaller = None if c.inter0 == "none" else () if c.inter0 == "main" else tuple(c.inter0)
-        names = tuple(dict.fromkeys([*c.inter, *(smaller or ())])) if c.inter else ()
-        return _Environments(names, c.inter, smaller)
-
-    @property
-    def _one_rotation(self) -> bool:
-        c = self.config
-        return not (c.exact or c.inter or c.step > 1 or c.sets) and len(c.test) == 1
-
-    def _alone(self, data: TraitData, spectrum: Spectrum | None, components: FittedComponents | None) -> Prepared:
-        c = self.config
-        inter, inter0 = self._environments.of(data)
-        if c.sets is not None:
-            width = 1 if inter is None else inter.shape[1] + (0 if inter0 is None else inter0.shape[1])
-            check_sizes(read_sets(c.sets), (len(data.y) - data.X.shape[1]) // width, c.sets)
-        plan = prepare_scan(data.y, data.X, spectrum, None, inter, inter0, c.step, c.test, c.exact, c.precision, data.names)
-        rows = [(data.trait, model_row(null, data.names, components, spectrum is None)) for null in plan.null.values()]
-        return Prepared(data.trait, data.places, (data.trait,), rows, plan)
-
-    def _together(self, group: Sequence[TraitData], spectrum: Spectrum) -> Prepared:
-        first, names = group[0], tuple(data.trait for data in group)
-        Y = np.column_stack([data.y for data in group])
-        plan = prepare_scan_phenotypes(Y, first.X, spectrum, self.config.test[0], names, self.config.precision)
-        likelihood = NULL_OF[self.config.test[0]]
-        fits = fit_phenotypes(spectrum, Y, first.X, likelihood == "reml", list(first.names), list(names))
-        rows = [(name, phenotype_row(fits.iloc[k], len(Y), first.names, likelihood)) for k, name in enumerate(names)]
-        return Prepared(",".join(names), first.places, names, rows, plan)
 
 
 def lmm_scan(
