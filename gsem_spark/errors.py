@@ -7,6 +7,8 @@ class.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -44,6 +46,15 @@ class GsemError(Exception):
 
 def _rebuild(cls: type[GsemError], what: str, where: str, remedy: str) -> GsemError:
     return cls(what, where=where, remedy=remedy)
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Name the place of errors of a block: functions of arrays know a ``K`` and an ``X``, who calls them knows the file."""
+    try:
+        yield
+    except GsemError as error:
+        raise type(error)(error.what, where=where, remedy=error.remedy) from None
 
 
 class ConfigError(GsemError):

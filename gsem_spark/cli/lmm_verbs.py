@@ -96,18 +96,20 @@ def lmm(
 
     Example: [bold]gsem-spark lmm my_study pheno.tsv --formula 'bmi ~ sex + age' --as-trait BMI[/bold]
     """
-    from gsem_spark.steps.lmm.step import lmm_scan
+    from gsem_spark.steps.lmm.run import LmmRun
+    from gsem_spark.steps.lmm.step import LmmStep, lmm_config
 
     smaller: Any = inter0 if inter0 in ("main", "none") else tuple(trait_names(inter0))
-    run = lmm_scan(
-        open_workspace(workspace), phenotypes, _names(traits), formula=formula, progress=progress_of(quiet),
-        covar=_names(covar), covariates=covariates, gaussianize=gaussianize, cohort=cohort, kinship=kinship, loco=loco,
-        test=_names(test), exact=exact, inter=_names(inter), inter0=smaller, step=step, sets=sets,
-        chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
+    config = lmm_config(
+        phenotypes, _names(traits), formula=formula, covar=_names(covar), covariates=covariates, gaussianize=gaussianize,
+        cohort=cohort, kinship=kinship, loco=loco, test=_names(test), exact=exact, inter=_names(inter),
+        inter0=smaller, step=step, sets=sets, chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
     )  # fmt: skip
+    ws, names = open_workspace(workspace), trait_names(as_trait)
+    run = LmmRun(ws, LmmStep(config, names).run(ws, progress_of(quiet)))
     print_lmm(run, figures)
-    if as_trait is not None:
-        print_reports([run.enter_traits(trait_names(as_trait), progress=progress_of(quiet))])
+    if names:
+        print_reports([run.enter_traits(names, progress=progress_of(quiet))])
 
 
 @app.command()
@@ -115,7 +117,9 @@ def mtlmm(
     workspace: WorkspaceArgument,
     phenotypes: PhenotypesArgument,
     traits: TraitsOption = None,
-    formula: FormulaOption = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", help="'~ sex + age', of fixed effects; random terms are not taken.")
+    ] = None,
     covar: CovarOption = None,
     covariates: CovariatesOption = None,
     gaussianize: GaussianizeOption = False,
@@ -126,6 +130,11 @@ def mtlmm(
         str, typer.Option("--designs", metavar="A,B", help="any, common, difference, specific; all in one pass.")
     ] = "any,common",
     test: Annotated[str, typer.Option("--test", metavar="A,B", help="wald, score, lrt_ml, limix_lrt.")] = "wald",
+    genetic: Annotated[
+        str, typer.Option("--genetic", help="Form of the traits' genetic covariance: free, diagonal, low_rank.")
+    ] = "free",
+    residual: Annotated[str, typer.Option("--residual", help="Form of their residual covariance, likewise.")] = "free",
+    rank: Annotated[int, typer.Option("--rank", help="Of the low-rank form.")] = 1,
     exact: ExactOption = False,
     chromosomes: ChromosomesOption = None,
     precision: PrecisionOption = "float64",
@@ -144,7 +153,8 @@ def mtlmm(
     run = mtlmm_scan(
         open_workspace(workspace), phenotypes, _names(traits), formula=formula, progress=progress_of(quiet), covar=_names(covar),
         covariates=covariates, gaussianize=gaussianize, cohort=cohort, kinship=kinship, loco=loco, designs=_names(designs),
-        test=_names(test), exact=exact, chromosomes=_numbers(chromosomes), precision=precision, na=_words(na),
+        test=_names(test), genetic=genetic, residual=residual, rank=rank, exact=exact, chromosomes=_numbers(chromosomes),
+        precision=precision, na=_words(na),
     )  # fmt: skip
     print_lmm(run, figures)
 
@@ -160,7 +170,9 @@ def bootstrap(
     ] = "parametric",
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same numbers on any number of cores.")] = 1,
     level: Annotated[float, typer.Option("--level", help="Confidence of the intervals.")] = 0.95,
-    formula: FormulaOption = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", help="'y ~ sex + age + (1|household)', or '~ sex + age' with --trait.")
+    ] = None,
     covar: CovarOption = None,
     covariates: CovariatesOption = None,
     gaussianize: GaussianizeOption = False,

@@ -115,6 +115,20 @@ def dependent_columns(X: Floats) -> list[int]:
     return dependent
 
 
+def refuse_explained(y: Floats, X: Floats, name: str) -> None:
+    """Refuse a phenotype of which covariates leave nothing.
+
+    Raises
+    ------
+    DataError
+        When y (n,) is a combination of the columns of X (n, c).
+    """
+    rest = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+    if np.linalg.norm(rest) <= np.sqrt(COLLINEAR_RTOL) * np.linalg.norm(y - y.mean()):
+        raise DataError(f"phenotype {name!r} is a combination of its covariates: nothing of it is left to be explained",
+                        where=name, remedy="leave the covariate out that holds the phenotype itself")
+
+
 def spans_constant(X: Floats) -> bool:
     """Whether an intercept is among the covariates or a combination of them."""
     ones = np.full(len(X), 1.0 / np.sqrt(len(X)))

@@ -15,6 +15,8 @@ from gsem_spark.methods.lmm.variance_components import Component, grouping_compo
 
 Floats = NDArray[np.float64]
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m|[⧛⧚]")
+"""What formulaic marks a place of a formula with, for terminals."""
 _RANDOM: Final = re.compile(r"\(([^()|]+)\|([^()|]+)\)")
 
 
@@ -60,7 +62,11 @@ def formula_data(formula: str, data: pd.DataFrame) -> FormulaData:
     try:
         parts = model_matrix(fixed, data, na_action="raise")
     except (FormulaicError, ValueError) as error:
-        raise ConfigError(f"the fixed part {fixed!r} cannot be read: {error}", where="formula") from error
+        if unknown := re.search(r"`([^`]+)` is not present", str(error)):
+            raise _no_column(unknown.group(1), data) from error
+        said = _COLOURS.sub("", str(error)).splitlines()[0]
+        raise ConfigError(f"the fixed part {fixed!r} cannot be read: {said}", where="formula",
+                          remedy="write it as y ~ sex + age + (1|household)") from error
     except KeyError as error:
         raise DataError(f"the table has no column {error}", where="formula") from error
     X = pd.DataFrame(parts.rhs)
@@ -68,8 +74,18 @@ def formula_data(formula: str, data: pd.DataFrame) -> FormulaData:
     return FormulaData(y.ravel(), X.to_numpy(dtype=np.float64), tuple(map(str, X.columns)), tuple(components))
 
 
+def _no_column(name: str, data: pd.DataFrame) -> DataError:
+    return DataError(f"the table has no column {name!r}; it has {', '.join(map(str, data.columns))}", where="formula",
+                     remedy="correct the formula, or add the column")
+
+
+def without_random_terms(formula: str) -> str:
+    """A formula, or its right side, without ``(…|group)``."""
+    return _RANDOM.sub("", formula)
+
+
 def _fixed_part(formula: str) -> str:
-    left, right = _RANDOM.sub("", formula).split("~")
+    left, right = without_random_terms(formula).split("~")
     terms = [t.strip() for t in re.split(r"\+", right)]
     return f"{left.strip()} ~ {' + '.join(t for t in terms if t) or '1'}"
 
@@ -111,7 +127,7 @@ def _column_of(name: str, data: pd.DataFrame) -> NDArray[np.generic]:
     parts = name.split(":")
     for part in parts:
         if part not in data.columns:
-            raise DataError(f"the table has no column {part!r}; it has {', '.join(map(str, data.columns))}", where="formula")
+            raise _no_column(part, data)
         if data[part].isna().any():
             raise DataError(f"{int(data[part].isna().sum())} values are missing", where=part)
     if len(parts) == 1:

@@ -229,9 +229,11 @@ def fit_multitrait(
     spectrum = K if isinstance(K, Spectrum) else kinship_spectrum(K, n)
     if spectrum.n != n:
         raise DataError(f"the kinship has {spectrum.n} samples, the phenotypes {n}", where="K")
-    if n * P <= design.shape[1] * P + P * (P + 1) or dependent_columns(values):
-        raise DataError(f"{n} samples are too few for {P} traits, or traits are combinations of one another", where="Y",
-                        remedy="leave out traits")
+    if n * P <= design.shape[1] * P + P * (P + 1):
+        raise DataError(f"{n} samples are too few for {P} traits", where="Y", remedy="leave out traits")
+    if dependent := dependent_columns(values):
+        shown = ", ".join(str(traits[j]) if traits else f"column {j}" for j in dependent)
+        raise DataError(f"traits are combinations of one another: {shown} of those before", where="Y", remedy="leave them out")
     data = _rotate(spectrum, values, design, _trait_design(A, P))
     forms = (_covariance(genetic, P, rank, "genetic"), _covariance(residual, P, rank, "residual"))
     Cg, Cn, boundary = _fit_covariances(data, values, design, forms, reml)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gsem_spark.catalog.raw_digests import RawDigests
-from gsem_spark.errors import DataError
+from gsem_spark.errors import DataError, placed
 from gsem_spark.methods.lmm.checks import as_kinship
 from gsem_spark.methods.lmm.kinship import normalise_kinship
 from gsem_spark.methods.lmm.low_rank import random_spectrum
@@ -108,7 +108,8 @@ class KinshipStep(Step[KinshipConfig]):
             "rank": whole["rank"], "variants": whole["n_variants"], "mean_diagonal": whole["mean_diagonal"],
             "loco": [r["loco_chr"] for r in rows if r["loco_chr"] is not None], **self._digests.summary,
         }
-        return Outcome(len(rows), {}, summary, tuple(_notices(whole)))
+        strangers = _strangers(ws, samples) if self._cohort is None else ()
+        return Outcome(len(rows), {}, summary, (*_notices(whole), *strangers))
 
     def _made(self, ws: Workspace, progress: Progress) -> tuple[pd.DataFrame, Iterator[_Made]]:
         if self.config.kind == "low_rank":
@@ -117,8 +118,10 @@ class KinshipStep(Step[KinshipConfig]):
             return self._of_cohort(ws, progress, self._full_rank)
         matrix = _pedigree(self.config, self._cohort) if self.config.kind == "pedigree" else _given(self.config)
         samples, K = _in_cohort(matrix, self._cohort)
-        check_samples(samples, self.config.file or "pedigree")
-        return samples, self._decomposed(iter([(None, K, None)]), 1, progress)
+        place = self.config.file or "pedigree"
+        check_samples(samples, place)
+        with placed(place):
+            return samples, iter(list(self._decomposed(iter([(None, K, None)]), 1, progress)))
 
     def _of_cohort(self, ws: Workspace, progress: Progress, make: Any) -> tuple[pd.DataFrame, Iterator[_Made]]:
         assert self._cohort is not None
@@ -264,7 +267,8 @@ def kinship(
 def _given(config: KinshipConfig) -> NamedMatrix:
     matrix = read_matrix(str(config.file), config.ids)
     check_samples(matrix.samples, config.ids or str(config.file))
-    return NamedMatrix(as_kinship(matrix.K), matrix.samples, matrix.families)
+    with placed(str(config.file)):
+        return NamedMatrix(as_kinship(matrix.K), matrix.samples, matrix.families)
 
 
 def _pedigree(config: KinshipConfig, cohort: Cohort | None) -> NamedMatrix:
@@ -273,8 +277,20 @@ def _pedigree(config: KinshipConfig, cohort: Cohort | None) -> NamedMatrix:
     else:
         assert cohort is not None
         pedigree, families = cohort_pedigree(cohort), True
-    A = pedigree_kinship(pedigree, unknown_parents=config.unknown_parents)
+    with placed(config.file or f"pedigree of cohort {cohort.name if cohort is not None else ''}"):
+        A = pedigree_kinship(pedigree, unknown_parents=config.unknown_parents)
     return NamedMatrix(A.to_numpy(), pedigree[["fid", "iid"]].reset_index(drop=True), families)
+
+
+def _strangers(ws: Workspace, samples: pd.DataFrame) -> Iterator[str]:
+    """What a reader must know of cohorts that a matrix of its own samples does not cover."""
+    have = set(samples["iid"].astype(str))
+    for name in sorted(str(r["cohort"]) for r in ws.records("cohorts", columns=["cohort"])):
+        lost = [iid for iid in cohort_of(ws, name).samples["iid"].astype(str) if iid not in have]
+        if lost:
+            total = cohort_of(ws, name).n_samples
+            yield (f"{len(lost):,} of {total:,} samples of cohort {name} are not in it ({', '.join(lost[:3])}); "
+                   f"its own are {', '.join(sorted(have)[:3])} and others")
 
 
 def cohort_pedigree(cohort: Cohort) -> pd.DataFrame:

@@ -39,6 +39,13 @@ def trait_list(as_trait: str | Sequence[str] | None) -> list[str]:
     return [part.strip() for part in as_trait.split(",")] if isinstance(as_trait, str) else list(as_trait)
 
 
+def check_names(names: Sequence[str], traits: Sequence[str]) -> None:
+    """Refuse names that are not one a trait."""
+    if len(names) != len(traits):
+        raise ConfigError(f"{len(names)} names for {len(traits)} traits ({', '.join(traits)})", where="as_trait",
+                          remedy="give one a trait, in this order")
+
+
 def enter_traits(run: LmmRun, names: Sequence[str], *, progress: Progress | None = None, **settings: Any) -> Report:
     """Enter the results of a run's traits into ``sumstats`` and ``traits``.
 
@@ -60,9 +67,7 @@ def enter_traits(run: LmmRun, names: Sequence[str], *, progress: Progress | None
         The run has no single-variant effects, or no variant reference is loaded.
     """
     ws, traits = run.workspace, run.traits
-    if len(names) != len(traits):
-        raise ConfigError(f"{len(names)} names for {len(traits)} traits ({', '.join(traits)})", where="as_trait",
-                          remedy="give one a trait, in this order")
+    check_names(names, traits)
     with (progress or Progress()).stage("summary statistics of the run"):
         files = [_write(ws, run, trait) for trait in traits]
     return munge(ws, [Trait(name, file, **settings) for name, file in zip(names, files, strict=True)], progress=progress)

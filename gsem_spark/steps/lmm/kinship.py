@@ -185,8 +185,10 @@ def background_of(ws: Workspace, config: ModelConfig, cohort: Cohort) -> Backgro
 
 
 def _last_kinship(ws: Workspace, cohort: Cohort) -> str:
-    of_cohort = {str(r["kinship_id"]) for r in ws.records("kinships", columns=["kinship_id", "cohort"])
-                 if r["cohort"] in (cohort.name, None)}
+    mine = set(cohort.samples["iid"].astype(str))
+    rows = ws.records("kinships", columns=["kinship_id", "cohort", "iid"])
+    of_cohort = {str(r["kinship_id"]) for r in rows  # a matrix of samples of its own counts where it has some of the cohort's
+                 if r["cohort"] == cohort.name or (r["cohort"] is None and not mine.isdisjoint(map(str, r["iid"])))}
     made = [entry.run_id for entry in ws.runs.of_step("kinship") if entry.run_id in of_cohort]
     if not made and not of_cohort:
         raise DataError(f"there is no kinship of cohort {cohort.name}", where=ws.location,

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gsem_spark.errors import ConfigError, DataError
-from gsem_spark.methods.lmm.formula import formula_data
+from gsem_spark.errors import ConfigError, DataError, placed
+from gsem_spark.methods.lmm.checks import as_columns, as_design, refuse_explained
+from gsem_spark.methods.lmm.formula import FormulaData, formula_data, without_random_terms
 from gsem_spark.methods.lmm.samples import match_samples
 from gsem_spark.methods.lmm.transform import gaussianize
 from gsem_spark.methods.lmm.variance_components import Component
@@ -112,6 +113,8 @@ def traits_of(config: ModelConfig, table: SampleTable, environments: Sequence[st
     """Traits to be modelled: those named, that of the formula, or every column that is nothing else."""
     left = (config.formula or "").split("~")[0].strip()
     if config.traits is not None:
+        if twice := [t for k, t in enumerate(config.traits) if t in config.traits[:k]]:
+            raise ConfigError(f"trait {twice[0]!r} is named twice", where="traits", remedy="name each once")
         if left and config.traits != (left,):
             raise ConfigError(f"the formula is of {left!r}, traits names {', '.join(config.traits)}", where="traits",
                               remedy="leave the formula's left side or traits away")
@@ -142,6 +145,9 @@ def trait_data(config: ModelConfig, table: SampleTable, trait: str, environments
         covariates = [e for e in environments if e not in _columns_in(right, table.columns)]
     for name in (trait, *config.covar, *environments):
         _check_column(name, table.columns, config)
+    fixed = [*covariates, *_columns_in(without_random_terms(right), table.columns)]
+    if trait in fixed:
+        raise ConfigError(f"{trait!r} is the phenotype and a covariate too", where=_files(config), remedy="leave it out of one")
     used = list(dict.fromkeys([trait, *covariates, *environments, *_columns_in(right, table.columns)]))
     complete = table.columns[used].notna().all(axis=1).to_numpy()
     if not complete.any():
@@ -150,15 +156,31 @@ def trait_data(config: ModelConfig, table: SampleTable, trait: str, environments
                         remedy="leave out covariates that are mostly missing")
     part = table.columns.loc[complete, used].reset_index(drop=True)
     data = pd.DataFrame({name: _numbers_or_words(part[name]) for name in used})
-    for name in (trait, *environments):
-        _check_numbers(name, part[name], data[name], config)
+    _check_values(config, part, data, (trait, *environments), fixed)
     if config.gaussianize:
         data[trait] = gaussianize(data[trait].to_numpy(np.float64))
-    terms = [right.strip()] if right.strip() else ["1"]
-    made = formula_data(f"`{trait}` ~ " + " + ".join([*terms, *(f"`{c}`" for c in covariates)]), data)
+    made = _formula_data(config, table, trait, right, covariates, data)
     names = tuple("intercept" if name == "Intercept" else name.replace("`", "") for name in made.names)
+    with placed(f"{_files(config)}, trait {trait}"):
+        as_columns(made.y[:, None], names=[trait])
+        as_design(made.X, len(made.y), names)
+        refuse_explained(made.y, made.X, trait)
     values = data[list(environments)].to_numpy(np.float64) if environments else np.empty((len(data), 0))
     return TraitData(trait, table.places[complete], made.y, made.X, names, made.components, values)
+
+
+def _formula_data(config: ModelConfig, table: SampleTable, trait: str, right: str, covariates: Sequence[str], data: pd.DataFrame
+                  ) -> FormulaData:
+    """Phenotype, design and components; a name that is no column is told with the columns of the files, not those in use."""
+    terms = [right.strip()] if right.strip() else ["1"]
+    try:
+        return formula_data(f"`{trait}` ~ " + " + ".join([*terms, *(f"`{c}`" for c in covariates)]), data)
+    except DataError as error:
+        if unknown := re.search(r"no column '([^']+)'", error.what):
+            _check_column(unknown.group(1), table.columns, config)
+        raise type(error)(error.what, where=f"formula {config.formula!r}: {error.where}", remedy=error.remedy) from None
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"formula {config.formula!r}", remedy=error.remedy) from None
 
 
 def _read_file(path: str, na: Sequence[str]) -> pd.DataFrame:
@@ -206,11 +228,25 @@ def _columns_in(formula: str, columns: pd.DataFrame) -> list[str]:
     return [c for c in map(str, columns) if re.search(rf"(?<![\w.]){re.escape(c)}(?![\w.])", formula)]
 
 
+def _files(config: ModelConfig) -> str:
+    return " and ".join(Path(f).name for f in (config.phenotypes, config.covariates) if f)
+
+
 def _check_column(name: str, columns: pd.DataFrame, config: ModelConfig) -> None:
     if name not in columns:
-        files = " and ".join(Path(f).name for f in (config.phenotypes, config.covariates) if f)
-        raise DataError(f"there is no column {name!r}; there are {', '.join(map(str, columns.columns[:12]))}", where=files,
-                        remedy="correct the name")
+        raise DataError(f"there is no column {name!r}; there are {', '.join(map(str, columns.columns[:12]))}",
+                        where=_files(config), remedy="correct the name")
+
+
+def _check_values(config: ModelConfig, text: pd.DataFrame, data: pd.DataFrame, numeric: Sequence[str], fixed: Sequence[str]
+                  ) -> None:
+    """Numbers where numbers are wanted, none of them infinite; covariates of words that have more than one."""
+    for name in data:
+        if name in numeric or data[name].dtype == np.float64:
+            _check_numbers(str(name), text[name], data[name], config)
+        elif name in fixed and (data[name] == data[name].iloc[0]).all():
+            raise DataError(f"constant covariate: {name} is {data[name].iloc[0]} in all {len(data)} samples",
+                            where=_files(config), remedy="leave it out; one intercept is enough")
 
 
 def _numbers_or_words(column: pd.Series) -> pd.Series:
@@ -222,5 +258,7 @@ def _check_numbers(name: str, text: pd.Series, values: pd.Series, config: ModelC
     if values.dtype == np.float64 and np.isfinite(values).all():
         return
     bad = [str(v) for v in text[~np.isfinite(pd.to_numeric(text, errors="coerce"))].unique()[:EXAMPLES]]
-    raise DataError(f"column {name!r} holds what is no number: {', '.join(bad)}", where=Path(config.phenotypes).name,
-                    remedy="recode it, or name the words that mean missing: na=…")
+    remedy = "recode it, or name the words that mean missing: na=… (--na)"
+    if config.traits is None and config.formula is None:
+        remedy = f"name the phenotypes, traits=… (--traits): without, every column that is no covariate is one; or {remedy}"
+    raise DataError(f"column {name!r} holds what is no number: {', '.join(bad)}", where=_files(config), remedy=remedy)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa
 
 from gsem_spark.catalog.part_files import Part
-from gsem_spark.steps.lmm.config import LmmConfig
+from gsem_spark.steps.lmm.as_trait import check_names, enter_traits, trait_list
+from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, MtlmmConfig
 from gsem_spark.steps.lmm.prepare import ModelJob
 from gsem_spark.steps.lmm.run import LmmRun
 from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
@@ -31,6 +32,11 @@ class LmmStep(ScanStep[LmmConfig]):
 
     name: ClassVar[str] = "lmm"
 
+    def __init__(self, config: LmmConfig, names: Sequence[str] = ()) -> None:
+        """Settings, and the names that the results shall enter sumstats under: refused early where they are not one a trait."""
+        super().__init__(config)
+        self.names = tuple(names)
+
     def jobs(self, given: ScanInput, chromosomes: Sequence[int | None]) -> list[ModelJob]:
         """Traits with the same samples share a decomposition, and where their tests allow it one rotation for all."""
         c, environments = self.config, Environments.of_config(self.config)
@@ -47,7 +53,10 @@ class LmmStep(ScanStep[LmmConfig]):
     def inputs(self, ws: Workspace) -> dict[str, str]:
         """Versions of cohort, kinship and files."""
         sets = {} if self.config.sets is None else {"sets": content_hash(sorted(read_sets(self.config.sets).items()))}
-        return {**super().inputs(ws), **sets}
+        inputs = super().inputs(ws)
+        if self.names:
+            check_names(self.names, sorted(traits_of(self.config, self.given.table, Environments.of_config(self.config).names)))
+        return {**inputs, **sets}
 
     def result_config(self) -> Mapping[str, Any]:
         """The settings, without the places of files: they count by content."""
@@ -120,14 +129,15 @@ def lmm_scan(
     >>> import gsem_spark as gs
     >>> run = gs.lmm_scan(ws, "pheno.tsv", formula="bmi ~ sex + age", as_trait="BMI")  # doctest: +SKIP
     """
-    from gsem_spark.steps.lmm.as_trait import enter_traits, trait_list
-
     config = lmm_config(phenotypes, traits, formula=formula, **settings)
     names = trait_list(as_trait)
-    run = LmmRun(ws, LmmStep(config).run(ws, progress))
+    run = LmmRun(ws, LmmStep(config, names).run(ws, progress))
     if names:
         enter_traits(run, names, progress=progress)
     return run
+
+
+_VERBS: Final[Mapping[type[Any], str]] = {LmmConfig: "lmm", MtlmmConfig: "mtlmm", BootstrapConfig: "bootstrap"}
 
 
 def lmm_config(
@@ -142,4 +152,4 @@ def lmm_config(
         if name in given:
             given[name] = str(given[name])
     chosen = None if traits is None else (traits,) if isinstance(traits, str) else tuple(traits)
-    return checked_config(config, "lmm", phenotypes=str(phenotypes), traits=chosen, **given)
+    return checked_config(config, _VERBS[config], phenotypes=str(phenotypes), traits=chosen, **given)
