@@ -169,7 +169,9 @@ class Study(BaseModel):
         """Steps that this study has the inputs of: a cohort alone has no GWAS to munge, and no references."""
         without = set() if self.traits else {"munge"}
         if self.references is None or not self.trait_names:
-            without |= {"references", "ldsc", "common_factor", "gwas", "report"}
+            without |= {"references", "ldsc", "common_factor", "gwas"}
+            if self.lmm is None:
+                without.add("report")
         return tuple(name for name in STEP_NAMES if name not in without)
 
     def configs_of(self, section: str) -> tuple[StepConfig, ...]:
@@ -232,6 +234,8 @@ class Study(BaseModel):
             raise ConfigError(f"there is no step {unknown[0]!r}", where="--only", remedy=f"steps are {', '.join(STEP_NAMES)}")
         asked = [name for name in STEP_NAMES if name not in ON_REQUEST or name in self.model_fields_set]
         asked = [name for name in asked if name in self.possible]
+        if "gwas" not in self.possible and "report" not in self.model_fields_set:
+            asked = [name for name in asked if name != "report"]  # of mixed models alone on request
         wanted = set(only) or set(asked if self.steps is None else self.steps)
         if "models" in wanted and self.models and not self.configs_of("models"):
             wanted.remove("models")  # all of them are for the GWAS

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gsem_spark.demo.compare import Comparison, compare_run, read_truth
 from gsem_spark.errors import DataError, GsemError
+from gsem_spark.steps.found_runs import FinishedRun
 from gsem_spark.steps.genotypes.kinship import KinshipStep
 from gsem_spark.steps.genotypes.step import GenotypesStep
 from gsem_spark.steps.gwas.common_factor import GwasConfig, GwasStep
@@ -352,18 +353,36 @@ class _Runner:
         plans = {step.config.name: step.plan(self.ws) for step in steps}
         return {name: plan.run_id for name, plan in plans.items() if plan.done}
 
+    def _mixed_runs(self) -> list[FinishedRun]:
+        """The study's mixed-model runs, as far as they were made."""
+        found: list[FinishedRun] = []
+        for step in self._steps("lmm"):
+            if step.plan(self.ws).done:
+                found.append((BootstrapRun if isinstance(step, BootstrapStep) else LmmRun)(self.ws, step.run(self.ws)))
+        return found
+
+    def _of_mixed_models(self, mixed: Sequence[FinishedRun] | None) -> list[Any]:
+        """The run that the page of a cohort alone is of."""
+        if not mixed:
+            raise DataError("the mixed models have not been run with these settings", where=self.ws.location,
+                            remedy="run the study's step lmm first (leave --only out, or name lmm in it)")
+        return [mixed[0]]
+
     def _write_report(self) -> None:
         from gsem_spark.steps.report.step import report  # with matplotlib: other steps go without
 
         started, settings = time.monotonic(), self.study.report
-        run, *others = self._report_runs()
+        mixed = self._mixed_runs() if self.study.lmm is not None else None
+        runs = self._report_runs() if "gwas" in self.study.possible else []
+        run, *others = runs or self._of_mixed_models(mixed)
         with self.progress.stage("report"):
-            if settings.truth is not None and run.report.step == GwasStep.name:
+            if settings.truth is not None and isinstance(run, Run) and run.report.step == GwasStep.name:
                 self.result.comparison = compare_run(self._cov(), run, read_truth(settings.truth))
             truth = self.result.comparison.records() if self.result.comparison else None
             self.result.report_path = report(
-                self.ws, run, title=settings.title, out=settings.out, truth=truth, models=self._model_runs(), scans=others
-            )
+                self.ws, run, title=settings.title, out=settings.out, truth=truth, models=self._model_runs(), scans=others,
+                mixed=mixed,
+            )  # fmt: skip
         self.result.steps.append(Report("report", run.run_id, "done", 1, time.monotonic() - started, {}, ()))
 
 

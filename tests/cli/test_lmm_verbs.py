@@ -88,14 +88,17 @@ lmm:
   traits: [y2]
   as_trait: [Y2]
   bootstrap: {n: 20}
+report: {title: Families and households}
 """)
     ws = gs.Workspace.create(str(tmp_path / "ws"), "parquet", spark)
     gs.load_references(ws, variants=tmp_path / "reference.tsv")
     done = gs.run_study(tmp_path / "study.yaml")
-    assert [s.step for s in done.steps] == ["genotypes", "kinship", "lmm", "munge", "lmm_bootstrap"]
+    assert [s.step for s in done.steps] == ["genotypes", "kinship", "lmm", "munge", "lmm_bootstrap", "report"]
     assert done.lmm.summary["kinship_id"] == done.steps[1].run_id and done.lmm.summary["loco"]
     assert set(ws.read("sumstats").toPandas()["trait"]) == {"Y2"}
     assert set(done.bootstraps) == {"y2"}
     assert done.bootstraps["y2"].components()["name"].tolist() == ["kinship", "household", "residual"]
+    page = Path(done.report_path).read_text(encoding="utf-8")
+    assert "<h1>Families and households</h1>" in page and "Bootstraps of mixed models" in page and "household" in page
     again = gs.run_study(tmp_path / "study.yaml")
-    assert {s.status for s in again.steps} == {"skipped"}
+    assert {s.status for s in again.steps if s.step != "report"} == {"skipped"}

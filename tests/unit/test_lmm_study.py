@@ -37,6 +37,7 @@ def study_of(folder: Path, text: str, *changes: str):
 def test_the_sections_become_the_configs_of_their_steps(folder):
     study = study_of(folder, COHORT)
     assert study.chosen_steps() == ("genotypes", "kinship", "lmm")
+    assert study_of(folder, COHORT + "report: {title: A cohort}\n").chosen_steps() == ("genotypes", "kinship", "lmm", "report")
     assert [p.step for p in plan_study(study)] == ["genotypes", "kinship", "lmm"]
     (genotypes,), (kinship,) = study.configs_of("genotypes"), study.configs_of("kinship")
     assert genotypes.files == (str(folder / "geno/chr{chr}.bed"),) and kinship.cohort == "ukb"
