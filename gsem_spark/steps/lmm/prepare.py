@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gsem_spark.catalog.workspace import Workspace
 
 TASK_SAMPLES: Final = 4000
-"""Samples up to which a decomposition is a task: it holds six matrices of samples by samples, 0.8 GB. More are decomposed on the
-driver, one after the other, by all its threads."""
+"""Samples up to which a decomposition is a task: it holds four matrices of samples by samples, eight with random terms, 1 GB at
+most. More are decomposed on the driver, one after the other, by all its threads."""
 
 
 @dataclass(frozen=True)
