@@ -25,7 +25,7 @@ from gsem_spark.steps.lmm.config import BootstrapConfig
 from gsem_spark.steps.lmm.kinship import FittedComponents, components_of
 from gsem_spark.steps.lmm.models import component_table, components_row, model_row
 from gsem_spark.steps.lmm.plan_files import plan_files
-from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
+from gsem_spark.steps.lmm.samples import TraitData, modelled_data, traits_of
 from gsem_spark.steps.lmm.scan import MixedModelStep, ScanInput
 from gsem_spark.steps.lmm.step import lmm_config
 from gsem_spark.steps.progress import Progress
@@ -54,7 +54,7 @@ class BootstrapStep(MixedModelStep[BootstrapConfig]):
         """Fit, draw on the executors, make the intervals."""
         c, given = self.config, self.given
         trait = self._trait(given)
-        data = trait_data(c, given.table, trait)
+        data = modelled_data(c, given.table, trait)
         model, cells = self._fitted(given, data)
         row = {"run_id": plan.run_id, "trait": trait, "chr": 0, "samples": samples_hash(given.cohort.samples.iloc[data.places]),
                "kinship_id": given.background.kinship_id, "traits": [trait], **cells}

@@ -17,7 +17,7 @@ from gsem_spark.steps.lmm.config import MtlmmConfig
 from gsem_spark.steps.lmm.models import multitrait_row
 from gsem_spark.steps.lmm.prepare import ModelJob, Prepared
 from gsem_spark.steps.lmm.run import LmmRun
-from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
+from gsem_spark.steps.lmm.samples import TraitData, modelled_data, traits_of
 from gsem_spark.steps.lmm.scan import ScanInput, ScanStep
 from gsem_spark.steps.lmm.step import lmm_config
 from gsem_spark.steps.progress import Progress
@@ -34,7 +34,7 @@ class MtlmmStep(ScanStep[MtlmmConfig]):
     def jobs(self, given: ScanInput, chromosomes: Sequence[int | None]) -> list[ModelJob]:
         """The one model of all traits, over the samples that have all of them."""
         c = self.config
-        every = [trait_data(c, given.table, trait) for trait in self._traits(given)]
+        every = [modelled_data(c, given.table, trait) for trait in self._traits(given)]
         places = every[0].places
         for one in every[1:]:
             places = np.intersect1d(places, one.places)

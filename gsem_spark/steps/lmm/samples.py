@@ -161,12 +161,25 @@ def trait_data(config: ModelConfig, table: SampleTable, trait: str, environments
         data[trait] = gaussianize(data[trait].to_numpy(np.float64))
     made = _formula_data(config, table, trait, right, covariates, data)
     names = tuple("intercept" if name == "Intercept" else name.replace("`", "") for name in made.names)
-    with placed(f"{_files(config)}, trait {trait}"):
-        as_columns(made.y[:, None], names=[trait])
-        as_design(made.X, len(made.y), names)
-        refuse_explained(made.y, made.X, trait)
     values = data[list(environments)].to_numpy(np.float64) if environments else np.empty((len(data), 0))
     return TraitData(trait, table.places[complete], made.y, made.X, names, made.components, values)
+
+
+def modelled_data(config: ModelConfig, table: SampleTable, trait: str, environments: Sequence[str] = ()) -> TraitData:
+    """A trait's data as ``trait_data`` gives it, fit for a model.
+
+    Raises
+    ------
+    DataError
+        As there; besides, the phenotype or a covariate is constant, covariates are combinations of others or make up the
+        phenotype, or there are fewer samples than parameters.
+    """
+    data = trait_data(config, table, trait, environments)
+    with placed(f"{_files(config)}, trait {trait}"):
+        as_columns(data.y[:, None], names=[trait])
+        as_design(data.X, len(data.y), data.names)
+        refuse_explained(data.y, data.X, trait)
+    return data
 
 
 def _formula_data(config: ModelConfig, table: SampleTable, trait: str, right: str, covariates: Sequence[str], data: pd.DataFrame

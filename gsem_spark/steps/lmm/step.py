@@ -13,7 +13,7 @@ from gsem_spark.steps.lmm.as_trait import check_names, enter_traits, trait_list
 from gsem_spark.steps.lmm.config import BootstrapConfig, LmmConfig, MtlmmConfig
 from gsem_spark.steps.lmm.prepare import ModelJob
 from gsem_spark.steps.lmm.run import LmmRun
-from gsem_spark.steps.lmm.samples import TraitData, trait_data, traits_of
+from gsem_spark.steps.lmm.samples import TraitData, modelled_data, traits_of
 from gsem_spark.steps.lmm.scan import ScanInput, ScanStep
 from gsem_spark.steps.lmm.sets import check_sizes, read_sets, set_parts, set_pieces
 from gsem_spark.steps.lmm.trait_models import Environments, LmmJob
@@ -42,7 +42,7 @@ class LmmStep(ScanStep[LmmConfig]):
         c, environments = self.config, Environments.of_config(self.config)
         groups: dict[bytes, list[TraitData]] = {}
         for trait in traits_of(c, given.table, environments.names):
-            data = trait_data(c, given.table, trait, environments.names)
+            data = modelled_data(c, given.table, trait, environments.names)
             if c.sets is not None:
                 check_sizes(read_sets(c.sets), (len(data.y) - data.X.shape[1]) // environments.width, c.sets)
             groups.setdefault(data.places.tobytes(), []).append(data)
