@@ -185,15 +185,22 @@ def background_of(ws: Workspace, config: ModelConfig, cohort: Cohort) -> Backgro
 
 
 def _last_kinship(ws: Workspace, cohort: Cohort) -> str:
-    mine = set(cohort.samples["iid"].astype(str))
-    rows = ws.records("kinships", columns=["kinship_id", "cohort", "iid"])
-    of_cohort = {str(r["kinship_id"]) for r in rows  # a matrix of samples of its own counts where it has some of the cohort's
-                 if r["cohort"] == cohort.name or (r["cohort"] is None and not mine.isdisjoint(map(str, r["iid"])))}
+    of_cohort = set()
+    for row in ws.records("kinships", columns=["kinship_id", "cohort", "loco_chr"]):
+        made_of = row["cohort"]
+        if row["loco_chr"] is None and (made_of == cohort.name or (made_of is None and _shares(ws, row["kinship_id"], cohort))):
+            of_cohort.add(str(row["kinship_id"]))
     made = [entry.run_id for entry in ws.runs.of_step("kinship") if entry.run_id in of_cohort]
     if not made and not of_cohort:
         raise DataError(f"there is no kinship of cohort {cohort.name}", where=ws.location,
                         remedy="gsem-spark kinship WORKSPACE, or kinship=none for independent samples")
     return made[-1] if made else sorted(of_cohort)[-1]
+
+
+def _shares(ws: Workspace, kinship_id: str, cohort: Cohort) -> bool:
+    """Whether a matrix of samples of its own has some of a cohort's."""
+    (row,) = ws.records("kinships", {"kinship_id": kinship_id}, ["iid"])
+    return not set(cohort.samples["iid"].astype(str)).isdisjoint(map(str, row["iid"]))
 
 
 def _places(samples: pd.DataFrame, row: Mapping[str, Any]) -> Ints:
