@@ -62,6 +62,11 @@ class Workspace:
         """Table format: delta or parquet."""
         return self._store.format
 
+    @property
+    def direct(self) -> bool:
+        """Whether Python, here and in workers, reads and writes the tables' files by itself."""
+        return self._store.direct
+
     @classmethod
     def create(cls, location: str, format: Format = "delta", spark: SparkSession | None = None) -> Workspace:
         """Make a workspace, or open the one that stands there already in the same format.

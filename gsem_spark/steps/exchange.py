@@ -25,6 +25,7 @@ BUCKETS_PER_PARTITION: Final = 4
 """Buckets that a task handles one after the other, so that it holds a quarter of its share unpacked at a time."""
 PACK_ROWS: Final = 100_000
 """Rows a task gathers of its input before it packs them: a package stays at some MB."""
+HASHED_NAMES: Final = 32768
 _NAMES: Final = ("bucket", "kind", "packed")
 _LONGEST: Final = 64
 _MULTIPLIERS: Final = np.random.Generator(np.random.PCG64(20260101)).integers(1, 2**63, _LONGEST, dtype=np.uint64) * 2 + 1
@@ -34,10 +35,13 @@ def name_hashes(names: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
     """64-bit hash of each name, multilinear in its bytes; null and empty names give 0."""
     if isinstance(names, pa.ChunkedArray):
         names = names.combine_chunks()
-    filled = pc.fill_null(names, "")
+    # Some thousand at a time: what is worked on stays in the processor's cache.
+    blocks = [_block_hashes(pc.fill_null(names.slice(low, HASHED_NAMES), "")) for low in range(0, len(names), HASHED_NAMES)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.uint64)
+
+
+def _block_hashes(filled: pa.Array) -> NDArray[np.uint64]:
     size = len(filled)
-    if size == 0:
-        return np.zeros(0, np.uint64)
     offsets = np.frombuffer(filled.buffers()[1], np.int32, size + 1, filled.offset * 4).astype(np.int64)
     data = filled.buffers()[2]
     letters = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.zeros(0, np.uint8)

@@ -197,6 +197,13 @@ def test_however_rows_are_brought_together_every_bit_is_the_same(small, tmp_path
     assert not list((tmp_path / "ws").rglob("*.arrow"))
 
 
+def test_sigma_is_the_same_whoever_brings_ld_scores_to_the_snps(golden, monkeypatch):
+    direct = gs.mtag(golden, TRAITS[:2], n_min=1)
+    monkeypatch.setenv("GSEM_SPARK_DIRECT", "0")
+    elsewhere = gs.mtag(gs.Workspace.open(golden.location, golden.spark), TRAITS[:2], n_min=2)
+    np.testing.assert_array_equal(matrix(direct, "sigma"), matrix(elsewhere, "sigma"))
+
+
 EYE = ((1.0, 0.0), (0.0, 1.0))
 BAD = {
     "one trait": (("AAA",), {"sigma": [[1.0]]}, DataError, "at least 2 traits"),

@@ -211,6 +211,17 @@ class TestAssumptions:
         assert codes["power_ratio"].value == pytest.approx(30)
         assert codes["power_ratio"].traits == ("B", "A")
 
+    def test_many_pairs_of_low_correlation_are_one_sentence(self):
+        names = ["A", "B", "C", "D"]
+        omega = np.full((4, 4), 4e-7) + np.eye(4) * 6e-7
+        omega[0, 3] = omega[3, 0] = 1e-7
+        found = mtag.check_assumptions(names, [1.5, 1.5, 1.5, 1.05], np.eye(4), omega)
+        said = told(found, names)
+        assert len([f for f in found if f.code == "low_rg"]) == 6
+        assert len(said) == len(found) - 5
+        assert "6 of 6 pairs of traits have a genetic correlation below 0.7, the lowest 0.100 (A and D)" in said[-1]
+        assert told(found[:3], names) == tuple(f.sentence for f in found[:3])
+
     def test_nothing_to_say(self) -> None:
         omega = np.full((2, 2), 3e-6) + np.eye(2) * 1e-6
         assert mtag.check_assumptions(["A", "B"], [1.5, 1.4], SIGMA, omega) == []

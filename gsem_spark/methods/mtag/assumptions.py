@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ from gsem_spark.methods.mtag.matrices import is_psd, to_correlation
 from gsem_spark.thresholds import MEAN_CHISQ_MIN, MTAG_MEAN_CHISQ_LOW, MTAG_POWER_RATIO_MAX, MTAG_RG_MIN
 
 Floats = NDArray[np.float64]
+TOLD_ONE_BY_ONE: Final = 3
+"""Pairs of low correlation that are told of each by itself; more of them would bury other findings."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,20 @@ def check_assumptions(
         found += [*_matrix("Omega", traits, omega_raw), *_correlations(traits, omega_raw, by, perfect_gencov)]
     found += _power(traits, raw / np.diag(sigma) - 1.0, by)
     return sorted(found, key=lambda f: f.level != "fail")
+
+
+def told(findings: Sequence[Finding], traits: Sequence[str]) -> tuple[str, ...]:
+    """Findings as sentences; more than a few pairs of low correlation become one, with the lowest of them."""
+    low = [f for f in findings if f.code == "low_rg"]
+    if len(low) <= TOLD_ONE_BY_ONE:
+        return tuple(f.sentence for f in findings)
+    least = min(low, key=lambda f: abs(f.value))
+    pairs = len(traits) * (len(traits) - 1) // 2
+    merged = (
+        f"{len(low)} of {pairs} pairs of traits have a genetic correlation below {least.limit:g}, the lowest {least.value:.3f} "
+        f"({least.traits[0]} and {least.traits[1]}): SNPs that act on one alone may become hits of the other; look at maxFDR"
+    )
+    return (*(f.sentence for f in findings if f.code != "low_rg"), merged)
 
 
 def _chisq(traits: Sequence[str], raw: Floats, adjusted: Floats, by: AssumptionLimits) -> list[Finding]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
 from gsem_spark.methods.ldsc.two_step import intercept_matrix
-from gsem_spark.methods.mtag.assumptions import Finding, check_assumptions
+from gsem_spark.methods.mtag.assumptions import Finding, check_assumptions, told
 from gsem_spark.methods.mtag.estimate import MtagModel, checked_sigma, fixed_omega, mtag_model
 from gsem_spark.methods.mtag.numerical import Grouped, group_by_n, numerical_omega, searched_omega
 from gsem_spark.methods.mtag.omega import OmegaEstimate, OmegaSums, estimate_omega, merge_omega_sums, omega_sums
@@ -60,7 +60,7 @@ class ModelFacts:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What a reader must know: repairs, then findings."""
-        return (*self.model.notices, *(f.sentence for f in self.findings))
+        return (*self.model.notices, *told(self.findings, self.model.traits))
 
 
 def part_sums(stretch: Stretch, alleles: Alleles, *, grouped: bool) -> PartSums:
@@ -128,7 +128,7 @@ def _omega(
     return searched_omega(search, found.raw, sums.count, perfect_gencov=config.perfect_gencov), said
 
 
-def estimated_sigma(ws: Workspace, wide: WideRows, config: MtagConfig) -> Floats:
+def estimated_sigma(ws: Workspace, wide: WideRows, config: MtagConfig, run_id: str) -> Floats:
     """LD score intercepts of all pairs over the SNPs that MTAG uses, by ldsc's own estimator.
 
     Raises
@@ -144,7 +144,7 @@ def estimated_sigma(ws: Workspace, wide: WideRows, config: MtagConfig) -> Floats
             both = np.column_stack([matrix(rows, "z"), matrix(rows, "n")])
             yield pa.table({"snp": rows.column("snp"), **{name: both[:, i].copy() for i, name in enumerate(columns)}})
 
-    found = with_ld_scores(ws, config.panel, [(wanted.frame, wanted.then(tables))], columns)
+    found = with_ld_scores(ws, config.panel, [(wanted.frame, wanted.then(tables))], columns, f"{run_id}-sigma")
     M = panel_source(ws, panel_config(config.panel)).total_m(None)
     z, n = found.columns[:, :k], found.columns[:, k:]
     return intercept_matrix(z, n, found.l2, found.wld, M, n_blocks=config.n_blocks, no_overlap=config.no_overlap)

@@ -133,7 +133,7 @@ class MtagStep(Step[MtagConfig]):
             parts.sort(key=lambda p: p.part)
             counts, facts = counts_of(parts), read_model(ws, run_id)
             if facts is None:
-                facts = make_model(c, self._sigma(ws, wide, counts, progress), parts, chosen.dropped)
+                facts = make_model(c, self._sigma(ws, wide, counts, run_id, progress), parts, chosen.dropped)
                 ws.put("mtag_models", [model_row(facts, run_id)], {"run_id": run_id}, metadata={"run_id": run_id})
             done = {int(str(key[1])) for key, n in ws.count("mtag_results", {"run_id": run_id}).items() if n}
             self.begin(ws, plan)
@@ -144,12 +144,12 @@ class MtagStep(Step[MtagConfig]):
         rows = facts.n_snps * len(result_names(facts.model))
         return Outcome(rows, state, {**summary, "sigma_from": self._sigma_source(), "resumed": sorted(done)}, facts.sentences)
 
-    def _sigma(self, ws: Workspace, wide: WideRows, counts: Mapping[int, int], progress: Progress) -> Floats:
+    def _sigma(self, ws: Workspace, wide: WideRows, counts: Mapping[int, int], run_id: str, progress: Progress) -> Floats:
         given = self.given_sigma()
         if given is not None or not counts:
             return given if given is not None else np.eye(len(self.config.traits))
         with progress.stage("MTAG: Sigma by LD score regression"):
-            return estimated_sigma(ws, wide, self.config)
+            return estimated_sigma(ws, wide, self.config, run_id)
 
     def _sigma_source(self) -> str:
         if self.cov is not None:

@@ -77,7 +77,7 @@ def factor_regressions(
             columns = {name: pa.array(both[:, i].copy()) for i, name in enumerate(of_traits)}
             yield pa.table({"snp": batch.column("snp"), **columns}).filter(pa.array(usable))
 
-    found = with_ld_scores(ws, panel, [(results.frame, factor), (panels.frame, inputs)], ["z", *of_traits])
+    found = with_ld_scores(ws, panel, [(results.frame, factor), (panels.frame, inputs)], ["z", *of_traits], f"{run_id}-review")
     M = panel_source(ws, panel_config(panel)).total_m(None)
     z, n = found.columns[:, 0], np.full(len(found.columns), effective_n)
     own = heritability(z, n, found.l2, found.wld, M, n_blocks=n_blocks)
