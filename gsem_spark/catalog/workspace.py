@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,13 +15,15 @@ import pandas as pd
 import pyarrow as pa
 
 from gsem_spark.catalog import arrow_access, ordered_rows, spans
-from gsem_spark.catalog.arrow_access import PartFunction, Source, Staged, StageFunction, Where
-from gsem_spark.catalog.contracts import guarded, spark_schema, violation_in
+from gsem_spark.catalog.arrow_access import PartFunction, Source, StageFunction, Where
+from gsem_spark.catalog.contracts import guarded, spark_schema
 from gsem_spark.catalog.ordered_rows import Stretch, Stretches
 from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
+from gsem_spark.catalog.scratch import scratch_folder
 from gsem_spark.catalog.spans import Cut, Spans
-from gsem_spark.catalog.store import Scope, Store, TableInfo, local_folder
+from gsem_spark.catalog.staged_write import StagedWrite, check_scopes, contract_errors, scope_list
+from gsem_spark.catalog.store import Scope, Store, TableInfo
 from gsem_spark.errors import ConfigError, StorageError
 from gsem_spark.session import has_delta, start_session
 from gsem_spark.workers import check_workers
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 Format = Literal["delta", "parquet"]
 MARKER: Final = "gsem_workspace.json"
-SCRATCH: Final = "scratch"
-"""Folder of the workspace for files that live no longer than a run."""
 WORKSPACE_VERSION: Final = 1
 _CATALOG_NAME: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)?")
 
@@ -217,8 +215,8 @@ class Workspace:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace parts of a small table by rows held on the driver; see :meth:`replace`."""
-        schema, given = schema_of(table), _scope_list(scopes)
-        self._check_scopes(schema, given)
+        schema, given = schema_of(table), scope_list(scopes)
+        check_scopes(schema, given)
         self._put(schema, rows, given or [{}], metadata)
 
     def add(
@@ -239,25 +237,9 @@ class Workspace:
         """Rows of a large table by the values of a partition column, a value's rows with one task; None where Spark must read."""
         return spans.spans(self.spark, self._store, schema_of(table), columns, where, by, along)
 
-    @contextmanager
-    def scratch(self, name: str) -> Iterator[Path]:
-        """A folder that driver and workers share while the block runs, for workspaces in a folder.
-
-        It is removed behind the block, and one of the same name that a killed run left is removed before it.
-        """
-        root = local_folder(self.location)
-        if root is None:
-            raise StorageError("the workspace is no mounted folder", where=self.location, remedy="let Spark keep the rows")
-        folder = Path(root, SCRATCH, name)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise StorageError(f"a folder cannot be made: {error}", where=str(folder), remedy="free some space") from error
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def scratch(self, name: str) -> AbstractContextManager[Path]:
+        """A folder that driver and workers share while the block runs; see :func:`~gsem_spark.catalog.scratch.scratch_folder`."""
+        return scratch_folder(self.location, name)
 
     def replace_parts(
         self,
@@ -289,9 +271,9 @@ class Workspace:
         ContractError
             A row breaks a rule of the table; nothing is committed.
         """
-        schema, given = schema_of(table), _scope_list(scopes)
-        self._check_scopes(schema, given)
-        with _contract_errors():
+        schema, given = schema_of(table), scope_list(scopes)
+        check_scopes(schema, given)
+        with contract_errors():
             return arrow_access.write_parts(
                 self._store, schema, frame, function, given or [{}], json.dumps(metadata or {}, sort_keys=True)
             )
@@ -311,8 +293,8 @@ class Workspace:
         StagedWrite
             ``.notes`` and ``.commit(table, scopes)``; at the end of its ``with`` block what was not committed is cleared away.
         """
-        with _contract_errors():
-            return StagedWrite(self, arrow_access.stage(self._store, [schema_of(t) for t in tables], frame, function))
+        with contract_errors():
+            return StagedWrite(arrow_access.stage(self._store, [schema_of(t) for t in tables], frame, function))
 
     def count(self, table: str, where: Where | None = None) -> Counter[tuple[PartitionValue, ...]]:
         """Rows of a table by partition values, from metadata where it has them."""
@@ -344,8 +326,8 @@ class Workspace:
         ContractError
             The frame does not fit the schema, or a row breaks a rule; nothing is committed.
         """
-        schema, given = schema_of(table), _scope_list(scopes)
-        self._check_scopes(schema, given)
+        schema, given = schema_of(table), scope_list(scopes)
+        check_scopes(schema, given)
         self._write(schema, frame, given or [{}], metadata)
 
     def append(self, table: str, frame: DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -373,7 +355,7 @@ class Workspace:
         self, schema: TableSchema, frame: DataFrame, scopes: list[Scope] | None, metadata: Mapping[str, Any] | None
     ) -> None:
         checked = guarded(schema, frame)
-        with _contract_errors():
+        with contract_errors():
             self._store.write(schema, checked, scopes, json.dumps(metadata or {}, sort_keys=True))
 
     def _put(
@@ -386,65 +368,11 @@ class Workspace:
         given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
         records = [{str(name): value for name, value in row.items()} for row in given]
         text = json.dumps(metadata or {}, sort_keys=True)
-        with _contract_errors():
+        with contract_errors():
             arrow_access.write_rows(self.spark, self._store, schema, records, scopes, text)
-
-    @staticmethod
-    def _check_scopes(schema: TableSchema, scopes: list[Scope]) -> None:
-        for scope in scopes:
-            if tuple(scope) != schema.scope:
-                raise StorageError(f"table {schema.name} is replaced by {schema.scope}, not by {tuple(scope)}")
-        if schema.scope and not scopes:
-            raise StorageError(f"table {schema.name} is replaced by {schema.scope}; no value was given")
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r}, format={self.format!r})"
-
-
-@dataclass(frozen=True)
-class StagedWrite:
-    """Rows of several tables that a job has made and that no reader sees yet."""
-
-    _workspace: Workspace
-    _staged: Staged
-
-    def __enter__(self) -> StagedWrite:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._staged.clear()
-
-    @property
-    def notes(self) -> list[bytes]:
-        """What the job's tasks sent to the driver, in no order."""
-        return self._staged.notes
-
-    def commit(
-        self, table: str, scopes: Sequence[Scope] | Scope | None = None, *, metadata: Mapping[str, Any] | None = None
-    ) -> Counter[tuple[PartitionValue, ...]]:
-        """Commit those of a table's rows that belong to the scopes, in place of theirs, in one atomic commit.
-
-        Returns the rows by partition values. Rows of other scopes wait for a commit of their own.
-        """
-        given = _scope_list(scopes)
-        self._workspace._check_scopes(schema_of(table), given)
-        with _contract_errors():
-            return self._staged.commit(table, given or [{}], json.dumps(metadata or {}, sort_keys=True))
-
-
-@contextmanager
-def _contract_errors() -> Iterator[None]:
-    """Say a broken rule as such, whichever engine found it."""
-    try:
-        yield
-    except Exception as error:
-        if (violation := violation_in(error)) is not None:
-            raise violation from error
-        raise
-
-
-def _scope_list(scopes: Sequence[Scope] | Scope | None) -> list[Scope]:
-    return [] if scopes is None else [scopes] if isinstance(scopes, Mapping) else list(scopes)
 
 
 def _is_catalog_name(location: str) -> bool:

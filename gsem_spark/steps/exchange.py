@@ -25,7 +25,7 @@ BUCKETS_PER_PARTITION: Final = 4
 """Buckets that a task handles one after the other, so that it holds a quarter of its share unpacked at a time."""
 PACK_ROWS: Final = 100_000
 """Rows a task gathers of its input before it packs them: a package stays at some MB."""
-HASHED_NAMES: Final = 32768
+HASHED_NAMES: Final = 8_192
 _NAMES: Final = ("bucket", "kind", "packed")
 _LONGEST: Final = 64
 _MULTIPLIERS: Final = np.random.Generator(np.random.PCG64(20260101)).integers(1, 2**63, _LONGEST, dtype=np.uint64) * 2 + 1

@@ -11,7 +11,7 @@ from workspace_tools import commits, emptied
 
 import gsem_spark as gs
 from gsem_spark.catalog import spans
-from gsem_spark.catalog.workspace import StagedWrite
+from gsem_spark.catalog.staged_write import StagedWrite
 from gsem_spark.errors import ConfigError, DataError, ModelError
 from gsem_spark.methods import mtag as pure
 from gsem_spark.steps.mtag import stretches

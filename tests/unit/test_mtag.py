@@ -11,6 +11,7 @@ import pytest
 from gsem_spark.errors import ConfigError, DataError, GsemError, ModelError
 from gsem_spark.methods import mtag, pvalues
 from gsem_spark.methods.mtag import numerical
+from gsem_spark.methods.mtag.assumptions import told
 from gsem_spark.methods.mtag.filters import n_floor
 from gsem_spark.methods.mtag.lattice import causal_states
 from gsem_spark.methods.mtag.matrices import square, to_correlation

@@ -24,7 +24,8 @@ from gsem_spark.steps import exchange
 from gsem_spark.steps.genotypes.index import EXAMPLES, BlockPlan, share_out
 
 if TYPE_CHECKING:
-    from gsem_spark.catalog.workspace import StagedWrite, Workspace
+    from gsem_spark.catalog.staged_write import StagedWrite
+    from gsem_spark.catalog.workspace import Workspace
 
 TASK_BYTES: Final = 200_000_000
 """Decoded genotypes of a task, and so of a file of the table: what a scan reads in one task, and what a lost task costs."""

@@ -38,7 +38,8 @@ from gsem_spark.steps.step import Outcome, Plan, Report, Step, StepConfig, check
 from gsem_spark.thresholds import BUILD_MISMATCH_SHARE, PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 
 if TYPE_CHECKING:
-    from gsem_spark.catalog.workspace import StagedWrite, Workspace
+    from gsem_spark.catalog.staged_write import StagedWrite
+    from gsem_spark.catalog.workspace import Workspace
 
 BYTES_PER_PARTITION: Final = 48_000_000
 """Raw bytes (unpacked, about) that one task of the join handles."""
