@@ -248,6 +248,47 @@ def test_an_optimum_on_the_boundary(cohort):
     assert fit.at_boundary
 
 
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("forms", [("free", "free"), ("low_rank", "diagonal")])
+def test_units_of_traits_and_kinship_play_no_part(cohort, forms, reml):
+    """Traits eight orders of magnitude apart and a kinship of large entries, at optima inside and on either boundary."""
+    _, K, X, Y = cohort
+    scale, unit = np.array([1e-4, 1.0, 1e4]), 1e3
+    rng = np.random.default_rng(5)
+    without = np.repeat(rng.normal(size=(150, 1)), 3, axis=1) * 0.1 + rng.normal(size=(150, 3))
+    # free matrices of the cohort have a singular Cn by ML, not by REML; the other traits have a singular Cg
+    for values, boundary in ((Y, forms[0] == "free" and not reml), (without, True)):
+        one = fit_multitrait(values, K, X, reml=reml, genetic=forms[0], residual=forms[1])
+        assert one.at_boundary == boundary
+        two = fit_multitrait(values * scale, unit * K, X, reml=reml, genetic=forms[0], residual=forms[1])
+        assert two.at_boundary == boundary
+        np.testing.assert_allclose(two.loglik, one.loglik - (150 - 2 * reml) * np.log(scale).sum(), rtol=1e-9)
+        for back, C in ((unit * two.Cg, one.Cg), (two.Cn, one.Cn)):
+            np.testing.assert_allclose(back / np.outer(scale, scale), C, atol=1e-5 * np.trace(one.Cg + one.Cn))
+        np.testing.assert_allclose(two.B / scale, one.B, atol=1e-5)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_a_combination_without_residual_variance(cohort, reml):
+    """Two traits that share their residual: Cn is singular, and no Cg near the optimum has a higher likelihood."""
+    _, K, X, _ = cohort
+    rng = np.random.default_rng(3)
+    root = np.linalg.cholesky(K + 1e-10 * np.eye(150))
+    Y = root @ rng.normal(size=(150, 2)) + 0.5 * rng.normal(size=(150, 1))
+    fit = fit_multitrait(Y, K, X, reml=reml)
+    assert fit.at_boundary
+    assert np.linalg.eigvalsh(fit.Cn)[0] < 1e-6
+    assert np.linalg.eigvalsh(fit.Cg)[0] > 0.1
+    assert np.isnan(fit.Cg_cov).all()
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        E = np.zeros((2, 2))
+        E[i, j] = E[j, i] = 1e-4
+        for step in (E, -E):
+            assert fit.data.loglik(fit.Cg + step, fit.Cn, reml) < fit.data.loglik(fit.Cg, fit.Cn, reml)
+    with pytest.raises(DataError, match="lies on the boundary"):
+        fit.covstruct()
+
+
 @pytest.mark.slow
 def test_standard_errors_of_covariances_over_replicates(cohort):
     """S and V for structural equation models: V is the spread of S over simulated data, within Monte Carlo error."""

@@ -76,7 +76,7 @@ class MultitraitFit:
     reml
         Restricted or full maximum likelihood.
     at_boundary
-        Whether Cg is singular at the optimum.
+        Whether Cg or Cn, where fitted, is singular at the optimum: some combination of the traits is all residual or all genetic.
     forms
         Forms of Cg and Cn.
     """
@@ -162,14 +162,15 @@ def genetic_covstruct(Cg: ArrayLike, Cg_cov: ArrayLike, traits: Sequence[str], n
     Raises
     ------
     DataError
-        When Cg lies on the boundary, where it has no sampling covariance.
+        When the fit lies on the boundary, where Cg has no sampling covariance.
     """
     P = len(traits)
     S = np.asarray(Cg, dtype=np.float64).reshape(P, P)
     V = np.asarray(Cg_cov, dtype=np.float64).reshape(P * (P + 1) // 2, -1)
     if not np.isfinite(V).all():
-        raise DataError("the genetic covariance lies on the boundary: it has no sampling covariance", where=", ".join(traits),
-                        remedy="leave out traits without heritability, or those that are nearly combinations of others")
+        raise DataError("the fit lies on the boundary: the genetic covariance has no sampling covariance there",
+                        where=", ".join(traits),
+                        remedy="leave out traits without heritability or residual, or near to combinations of others")
     return CovStruct.from_matrices(S, V, np.eye(P), tuple(traits), N=np.full(P * (P + 1) // 2, float(n)))
 
 
@@ -271,8 +272,7 @@ def _fit_covariances(data: TraitData, Y: Floats, X: Floats, forms: tuple[TraitCo
                      ) -> tuple[Floats, Floats, bool]:
     residual = Y - X @ np.linalg.lstsq(X, Y, rcond=None)[0]
     total = residual.T @ residual / len(Y)
-    mean = max(float(data.rotated.d.sum() / data.n), np.finfo(float).tiny)
-    start = (START_SHARE * total / mean, (1 - START_SHARE) * total)
+    start = (START_SHARE * total / data.rotated.mean_d, (1 - START_SHARE) * total)
     if all(f.form == "free" for f in forms):
         Cg, Cn, _, converged = traitkernel.maximise(data.rotated, *start, reml)
         if converged:
@@ -282,8 +282,13 @@ def _fit_covariances(data: TraitData, Y: Floats, X: Floats, forms: tuple[TraitCo
     if not converged:
         raise ConvergenceError("the covariances of the traits have no optimum that could be found", where="fit_multitrait",
                                remedy="leave out traits that are nearly combinations of others, or fix or restrict a matrix")
-    low = np.linalg.eigvalsh(Cg)[0]
-    return Cg, Cn, bool(low < 1e-6 * np.trace(Cg) / len(Cg))
+    return Cg, Cn, _on_boundary(data.rotated, Cg, Cn, forms)
+
+
+def _on_boundary(data: RotatedTraits, Cg: Floats, Cn: Floats, forms: tuple[TraitCovariance, TraitCovariance]) -> bool:
+    """Whether a matrix that was fitted is singular, by its share of the variance of any combination of traits."""
+    shares = traitkernel.smallest_shares(traitkernel.trait_rotation(Cg, Cn, data.mean_d)[1], data.mean_d)
+    return any(f.form != "fixed" and share < traitkernel.BOUNDARY_SHARE for f, share in zip(forms, shares, strict=True))
 
 
 def refit(fit: MultitraitFit, reml: bool) -> tuple[Floats, Floats]:

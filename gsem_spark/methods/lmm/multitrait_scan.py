@@ -180,8 +180,7 @@ def _null(fit: MultitraitFit, reml: bool) -> TraitNull:
     data = fit.data.rotated
     at = traitkernel.evaluate(data, Cg, Cn, reml, derivatives=False)
     q, P = data.Y.shape
-    delta = traitkernel.trait_rotation(Cg, Cn)[1]
-    weights = 1.0 / (data.d[:, None] * delta + 1.0)
+    weights = 1.0 / (data.d[:, None] * at.delta + 1.0)
     root = np.sqrt(weights)
     Z = (data.V[data.which][:, :, None] * (data.A @ at.T.T)[:, None, :] * root).reshape(len(data.which), q * P)
     basis = np.linalg.qr(Z.T)[0]

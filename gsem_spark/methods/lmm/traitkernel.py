@@ -25,10 +25,14 @@ DECREMENT_STALLED: Final = 1e-9
 """A fit whose steps no longer raise the likelihood by more than rounding has converged when the decrement is below this."""
 MAX_STEPS: Final = 100
 MAX_HALVINGS: Final = 30
-PD_RTOL: Final = 1e-10
-"""Residual covariances keep their smallest eigenvalue above this share of their trace."""
+BOUNDARY_SHARE: Final = 1e-6
+"""A covariance is singular when it makes up less than this share of the variance of some combination of traits."""
+STEP_SHARE: Final = 1e-10
+"""Each covariance keeps more than this share of every combination's variance in a single step."""
+RIDGE: Final = 1e-12
+"""Added to the diagonal of the average information, itself scaled to a diagonal of ones."""
 ROUNDING: Final = 1e-11
-"""Share of the log likelihood that its rounding may take away."""
+"""What rounding may take away from the log likelihood, for each observation."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ class RotatedTraits:
     V: Floats
     which: NDArray[np.int64]
     A: Floats
+
+    @property
+    def mean_d(self) -> float:
+        """Mean eigenvalue over all directions, that a share of variance is told by; 1 where all are 0."""
+        mean = float(self.d.sum() / (len(self.d) + self.hidden))
+        return mean if mean > 0 else 1.0
+
+    def standardised(self, scale: Floats) -> RotatedTraits:
+        """The same data with traits divided by ``scale`` (P,), so that effects stay, and eigenvalues of mean 1."""
+        return RotatedTraits(self.d / self.mean_d, self.hidden, self.Y / scale, self.V, self.which, self.A / scale)
 
     def log_det_design(self) -> float:
         """Log determinant of ZᵀZ."""
@@ -80,6 +94,8 @@ class Evaluation:
         (K,) effects and the inverse (K, K) of their covariance.
     T
         (P, P) with T Cn Tᵀ = I and T Cg Tᵀ diagonal.
+    delta
+        (P,) that diagonal.
     gradient, information
         (P(P+1),) and square: by the elements a <= b of T Cg Tᵀ, then of T Cn Tᵀ. Empty where not asked for.
     """
@@ -88,20 +104,33 @@ class Evaluation:
     beta: Floats
     precision: Floats
     T: Floats
+    delta: Floats
     gradient: Floats
     information: Floats
 
 
-def trait_rotation(Cg: Floats, Cn: Floats) -> tuple[Floats, Floats]:
-    """The matrix T (P, P) and delta (P,) with T Cn Tᵀ = I and T Cg Tᵀ = diag(delta), Cn positive definite."""
-    delta, Q = linalg.eigh(0.5 * (Cg + Cg.T), 0.5 * (Cn + Cn.T), check_finite=False)
-    return np.ascontiguousarray(Q.T), delta
+def trait_rotation(Cg: Floats, Cn: Floats, mean_d: float) -> tuple[Floats, Floats]:
+    """The matrix T (P, P) and delta (P,) with T Cn Tᵀ = I and T Cg Tᵀ = diag(delta), Cn positive definite.
+
+    Found from the total mean_d Cg + Cn, which is far from singular where Cn alone is not: an almost singular Cn then costs the
+    other combinations of traits no digits.
+    """
+    genetic = 0.5 * mean_d * (Cg + Cg.T)
+    share, Q = linalg.eigh(genetic, genetic + 0.5 * (Cn + Cn.T), check_finite=False)
+    rest = np.maximum(1.0 - share, np.finfo(float).eps)
+    return np.ascontiguousarray(Q.T / np.sqrt(rest)[:, None]), share / (mean_d * rest)
 
 
-def evaluate(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool, derivatives: bool = True) -> Evaluation:
-    """Likelihood, effects, and derivatives at two covariances."""
+def smallest_shares(delta: Floats, mean_d: float) -> tuple[float, float]:
+    """Smallest share of a combination of traits that is genetic, and that is residual: 0 where that covariance is singular."""
+    return float(mean_d * delta.min() / (1.0 + mean_d * delta.min())), float(1.0 / (1.0 + mean_d * delta.max()))
+
+
+def evaluate(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool, derivatives: bool = True, information: bool = True
+             ) -> Evaluation:
+    """Likelihood, effects, and derivatives (the first alone without ``information``) at two covariances."""
     q, P = data.Y.shape
-    T, delta = trait_rotation(Cg, Cn)
+    T, delta = trait_rotation(Cg, Cn, data.mean_d)
     scale = data.d[:, None] * delta + 1.0
     root = 1.0 / np.sqrt(scale)
     # log|Cn| = -2 log|T|, in every direction, also those without a row
@@ -116,15 +145,16 @@ def evaluate(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool, derivative
     if reml:
         value -= float(np.log(np.diag(L)).sum())
     if not derivatives:
-        return Evaluation(value, beta, H, T, np.empty(0), np.empty((0, 0)))
+        return Evaluation(value, beta, H, T, delta, np.empty(0), np.empty((0, 0)))
     C = linalg.solve_triangular(L, Z, lower=True, check_finite=False)
-    return Evaluation(value, beta, H, T, *_derivatives(data, root, r, C, reml))
+    e = r.reshape(q, P) * root
+    average = _average_information(data, root, e, C) if information else np.empty((0, 0))
+    return Evaluation(value, beta, H, T, delta, _gradient(data, root, e, C, reml), average)
 
 
-def _derivatives(data: RotatedTraits, root: Floats, r: Floats, C: Floats, reml: bool) -> tuple[Floats, Floats]:
+def _gradient(data: RotatedTraits, root: Floats, e: Floats, C: Floats, reml: bool) -> Floats:
     q, P = root.shape
     d = data.d[:, None]
-    e = r.reshape(q, P) * root
     slope_g, slope_n = e.T @ (d * e), e.T @ e
     slope_g[np.diag_indices(P)] -= (d * root**2).sum(axis=0)
     slope_n[np.diag_indices(P)] -= (root**2).sum(axis=0) + data.hidden
@@ -134,56 +164,84 @@ def _derivatives(data: RotatedTraits, root: Floats, r: Floats, C: Floats, reml: 
         slope_n += np.tensordot(seen, seen, axes=([0, 1], [0, 1]))
     rows, columns = np.triu_indices(P)
     twice = np.where(rows == columns, 0.5, 1.0)
+    return np.concatenate([twice * slope_g[rows, columns], twice * slope_n[rows, columns]])
+
+
+def _average_information(data: RotatedTraits, root: Floats, e: Floats, C: Floats) -> Floats:
+    q, P = root.shape
+    rows, columns = np.triu_indices(P)
     m = len(rows)
     U = np.zeros((2 * m, q, P))
     for j, (a, b) in enumerate(zip(rows, columns, strict=True)):
         U[m + j, :, a] = e[:, b] * root[:, a]
         U[m + j, :, b] = e[:, a] * root[:, b]
-    U[:m] = U[m:] * d
+    U[:m] = U[m:] * data.d[:, None]
     flat = U.reshape(2 * m, q * P)
     inside = flat @ C.T
-    gradient = np.concatenate([twice * slope_g[rows, columns], twice * slope_n[rows, columns]])
-    return gradient, 0.5 * (flat @ flat.T - inside @ inside.T)
+    return np.asarray(0.5 * (flat @ flat.T - inside @ inside.T))
+
+
+def _symmetric(step: Floats, P: int) -> Floats:
+    """The symmetric matrix (P, P) of its elements a <= b."""
+    D = np.zeros((P, P))
+    D[np.triu_indices(P)] = step
+    return np.asarray(D + np.triu(D, 1).T)
 
 
 def _moved(T: Floats, C: Floats, step: Floats) -> Floats:
     """Covariance after a step in the elements a <= b of T C Tᵀ."""
-    P = len(T)
-    D = np.zeros((P, P))
-    D[np.triu_indices(P)] = step
-    D = D + np.triu(D, 1).T
-    half = np.linalg.solve(T, D)
+    half = np.linalg.solve(T, _symmetric(step, len(T)))
     out = C + np.linalg.solve(T, half.T)
     return np.asarray(0.5 * (out + out.T))
+
+
+def _stays_inside(at: Evaluation, step: Floats, mean_d: float) -> bool:
+    """Whether both covariances keep a share of each combination's variance after a step.
+
+    Told in the coordinates of T, where the scale of the traits plays no part.
+    """
+    P, m = len(at.T), len(step) // 2
+    root = 1.0 / np.sqrt(1.0 + mean_d * at.delta)
+    within = np.outer(root, root)
+    genetic = mean_d * within * (np.diag(at.delta) + _symmetric(step[:m], P))
+    residual = within * (np.eye(P) + _symmetric(step[m:], P))
+    return bool(min(np.linalg.eigvalsh(genetic)[0], np.linalg.eigvalsh(residual)[0]) > STEP_SHARE)
 
 
 def maximise(data: RotatedTraits, Cg: Floats, Cn: Floats, reml: bool, tol: float = DECREMENT_TOL
              ) -> tuple[Floats, Floats, Evaluation, bool]:
     """Maximise the likelihood over both matrices from a start at which they are positive definite.
 
+    Steps and stops are the same on every scale of the traits and of the kinship.
+
     Returns
     -------
     Cg, Cn, evaluation, converged
-        A step that would leave the positive definite matrices is halved; an optimum on the boundary is therefore reported as not
-        converged.
+        A step that would leave the positive definite matrices is halved, and the search ends where one of the matrices has become
+        singular: an optimum on the boundary is reported as not converged.
     """
     now = evaluate(data, Cg, Cn, reml)
     m = len(now.gradient) // 2
+    mean_d, rounding = data.mean_d, ROUNDING * (len(data.d) + data.hidden) * data.Y.shape[1]
     for _ in range(MAX_STEPS):
-        ridge = 1e-12 * np.trace(now.information) / (2 * m)
-        step = np.linalg.solve(now.information + ridge * np.eye(2 * m), now.gradient)
+        # elements of an almost singular matrix have information many orders below the rest: a ridge that is not relative to
+        # each would hold them where they are, and the decrement would tell of an optimum
+        unit = 1.0 / np.sqrt(np.maximum(np.diag(now.information), np.finfo(float).tiny))
+        step = unit * np.linalg.solve(unit[:, None] * now.information * unit + RIDGE * np.eye(2 * m), unit * now.gradient)
         decrement = float(step @ now.gradient)
         if decrement < tol:
             return Cg, Cn, now, True
         share = 1.0
         for _ in range(MAX_HALVINGS):
-            newG, newN = _moved(now.T, Cg, share * step[:m]), _moved(now.T, Cn, share * step[m:])
-            if np.linalg.eigvalsh(newG)[0] > 0 and np.linalg.eigvalsh(newN)[0] > PD_RTOL * np.trace(newN):
+            if _stays_inside(now, share * step, mean_d):
+                newG, newN = _moved(now.T, Cg, share * step[:m]), _moved(now.T, Cn, share * step[m:])
                 after = evaluate(data, newG, newN, reml)
-                if after.value >= now.value - ROUNDING * abs(now.value):
+                if after.value >= now.value - rounding:
                     break
             share *= 0.5
         else:
             return Cg, Cn, now, decrement < DECREMENT_STALLED
         Cg, Cn, now = newG, newN, after
+        if min(smallest_shares(now.delta, mean_d)) < BOUNDARY_SHARE:
+            return Cg, Cn, now, False
     return Cg, Cn, now, decrement < DECREMENT_STALLED

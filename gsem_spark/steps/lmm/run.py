@@ -126,7 +126,7 @@ class LmmRun(FinishedRun):
         Raises
         ------
         DataError
-            The run has no model of several traits, or its genetic covariance lies on the boundary, where it has no V.
+            The run has no model of several traits, or one on the boundary, where the genetic covariance has no V.
         """
         return covstruct_of(self.models(), chromosome, self.run_id)
 
