@@ -28,6 +28,8 @@ HELD_BYTES: Final = 200_000_000
 ROW_GROUP_BYTES: Final = 64_000_000
 """Rows that hold arrays or packed matrices are large: a row group, which is written and read whole, ends at this size too."""
 BATCH_ROWS: Final = 100_000
+ENDLESS: Final = 2**62
+"""Beyond every value of a column."""
 LARGE_BATCH_ROWS: Final = 4
 """Rows read at a time where a column holds packed matrices of tens of MB each."""
 _ESCAPED: Final = frozenset("\"#%'*/:=?\\{[]^\x7f")
@@ -136,25 +138,30 @@ def read_part(
 
 @dataclass(frozen=True)
 class Range:
-    """Rows whose integer ``column`` (one of those read) is at least ``low`` and below ``high``."""
+    """Rows whose integer ``column`` (one of those read) is at least ``low`` and below ``high``.
+
+    Those without a value belong to the range whose ``low`` is ``-ENDLESS``.
+    """
 
     column: str
     low: int
     high: int
 
     def holds(self, values: pa.Array) -> pa.Array:
-        """Which values lie in it; null ones do not."""
-        return pc.fill_null(pc.and_(pc.greater_equal(values, self.low), pc.less(values, self.high)), False)
+        """Which values lie in it."""
+        known = pc.fill_null(values.cast(pa.int64()), -ENDLESS)
+        return pc.and_(pc.greater_equal(known, self.low), pc.less(known, self.high))
 
     def row_groups(self, metadata: pq.FileMetaData) -> list[int]:
         """Row groups of a file that can hold such rows."""
         place = metadata.schema.names.index(self.column)
-        found = []
-        for group in range(metadata.num_row_groups):
-            known = metadata.row_group(group).column(place).statistics
-            if known is None or not known.has_min_max or (known.max >= self.low and known.min < self.high):
-                found.append(group)
-        return found
+        statistics = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+        return [group for group, known in enumerate(statistics) if known is None or self._may_hold(known)]
+
+    def _may_hold(self, known: pq.Statistics) -> bool:
+        if not known.has_min_max or (self.low == -ENDLESS and known.null_count != 0):
+            return True
+        return bool(known.max >= self.low and known.min < self.high)
 
 
 def _filled(

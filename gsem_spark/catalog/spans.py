@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from gsem_spark.catalog.arrow_access import Batches, Where, pruned
-from gsem_spark.catalog.part_files import PartFile, PartitionValue, Range, read_part
+from gsem_spark.catalog.part_files import ENDLESS, PartFile, PartitionValue, Range, read_part
 from gsem_spark.catalog.schemas import TableSchema
 from gsem_spark.catalog.store import Store
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SPAN_BYTES: Final = 48_000_000
 """File bytes of a span, about: those of a value that has more are cut along the other column."""
-_ENDLESS: Final = 2**62
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ class Cut:
     step
         Distance of possible cuts.
     length
-        Where the largest values are expected: cuts are spread over this.
+        Where the largest values are expected: cuts are spread over this. By default the longest human chromosome.
     """
 
     column: str
     step: int
-    length: int
+    length: int = 250_000_000
 
     def ranges(self, n: int) -> list[Range | None]:
         """At most n ranges, the first and the last without end; a single None for one."""
@@ -105,5 +104,5 @@ class Cut:
         inner = list(range(width, self.length, width))
         if not inner:
             return [None]
-        edges = [-_ENDLESS, *inner, _ENDLESS]
+        edges = [-ENDLESS, *inner, ENDLESS]
         return [Range(self.column, low, high) for low, high in pairwise(edges)]

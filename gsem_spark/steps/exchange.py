@@ -81,6 +81,21 @@ def packages(kind: str, tables: Iterable[pa.Table], buckets: Callable[[pa.Table]
         yield _pack(kind, pa.concat_tables(held), buckets)
 
 
+def pieces(tables: Iterable[pa.Table], buckets: Callable[[pa.Table], NDArray[np.int64]]) -> Iterator[tuple[int, pa.Table]]:
+    """All rows by bucket, the smallest number first; tables that are in the order of their buckets are cut, not sorted."""
+    found: dict[int, list[pa.Table]] = {}
+    for table in tables:
+        bucket, ordered = buckets(table), table
+        if (np.diff(bucket) < 0).any():
+            order = np.argsort(bucket, kind="stable")
+            bucket, ordered = bucket[order], table.take(pa.array(order))
+        numbers, starts = np.unique(bucket, return_index=True)
+        for number, start, end in zip(numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), bucket.size], strict=True):
+            found.setdefault(number, []).append(ordered.slice(start, end - start))
+    for number in sorted(found):
+        yield number, pa.concat_tables(found.pop(number)).combine_chunks()
+
+
 def packed_names(rows: Source, kind: str, buckets: int) -> DataFrame:
     """Rows of a table, packed by the column ``snp``."""
     read = rows.read

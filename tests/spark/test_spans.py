@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from gsem_spark.catalog import spans
-from gsem_spark.catalog.part_files import Range
+from gsem_spark.catalog.part_files import ENDLESS, Range
 from gsem_spark.catalog.spans import Cut
 from gsem_spark.catalog.workspace import Workspace
 from gsem_spark.errors import StorageError
@@ -103,3 +103,5 @@ def test_row_groups_outside_a_range_are_not_read(tmp_path: Path) -> None:
     assert Range("bp", 25, 41).row_groups(metadata) == [2, 3, 4]
     assert Range("bp", 30, 40).row_groups(metadata) == [3]
     assert Range("bp", 30, 40).holds(pa.array([29, 30, 39, 40, None])).to_pylist() == [False, True, True, False, False]
+    assert Range("bp", -ENDLESS, 40).holds(pa.array([None, 39, 40])).to_pylist() == [True, True, False]
+    assert Range("bp", -ENDLESS, 25).row_groups(metadata) == [0, 1, 2]

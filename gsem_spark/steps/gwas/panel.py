@@ -1,14 +1,14 @@
 """The GWAS panel: one row for each SNP that every trait of a set has, effects side by side in the order of the trait list.
 
-Each summary-statistics row moves once: rows are brought together, packed, by slice (chromosome and stretch of 50 Mb), and the
-wide rows are made there.
+A task reads a chromosome's files of all traits and makes the wide rows slice by slice (stretches of 50 Mb). Where Spark has to
+read the tables, rows are brought together by slice, packed, each moving once.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gsem_spark.catalog.part_files import Part
+from gsem_spark.catalog.spans import Cut
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
-from gsem_spark.steps.gwas.slices import chromosome_of, slice_of
+from gsem_spark.steps.gwas.slices import SLICE_BP, chromosome_of, slice_of
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
 from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
@@ -28,6 +29,7 @@ from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from gsem_spark.catalog.arrow_access import PartFunction
     from gsem_spark.catalog.workspace import Workspace
 
 
@@ -54,13 +56,9 @@ class BuildPanel(Step[PanelConfig]):
         """Join and commit."""
         traits = trait_rows(ws, self.config.traits)
         with progress.stage(f"panel of {len(traits)} traits"):
-            together = self._together(ws, traits)
-            panel_id, names = plan.run_id, list(traits)
-            ws.replace_parts(
-                "gwas_panel", together, lambda batches: panel_parts(batches, panel_id, len(names)), {"panel_id": panel_id},
-                metadata={"run_id": panel_id},
-            )
-            counts = by_chromosome(panel_counts(ws, panel_id))
+            frame, parts = self._parts(ws, traits, plan.run_id)
+            ws.replace_parts("gwas_panel", frame, parts, {"panel_id": plan.run_id}, metadata={"run_id": plan.run_id})
+            counts = by_chromosome(panel_counts(ws, plan.run_id))
         rows = sum(counts.values())
         kept = {t: row["rows_kept"] for t, row in traits.items()}
         warnings = () if rows else (f"no SNP has effects in all of {', '.join(traits)}",)
@@ -68,20 +66,36 @@ class BuildPanel(Step[PanelConfig]):
             rows, {str(c): str(n) for c, n in counts.items()}, {"panel_id": plan.run_id, "rows_of_trait": kept}, warnings
         )
 
-    def _together(self, ws: Workspace, traits: dict[str, Any]) -> DataFrame:
-        """Usable rows of the traits, packed, those of a stretch of genome in the same task."""
+    def _parts(self, ws: Workspace, traits: dict[str, Any], panel_id: str) -> tuple[DataFrame, PartFunction]:
+        """What tasks are given, and what makes parts of the panel of it."""
         number = {t: i for i, t in enumerate(traits)}
         # Where the reference's own rules were applied, in its own order, when the file was munged, INFO is settled.
         exempt = frozenset(t for t, row in traits.items() if json.loads(row["settings"]).get("compat") == "genomicsem")
-        info_min, maf_min = self.config.info_min, self.config.maf_min
-        rows = ws.source("sumstats", ["trait", "chr", *_SAME, *_OWN, "info"], {"trait": list(traits)})
-        read = rows.read
+        usable = partial(
+            usable_rows, number=number, exempt=exempt, info_min=self.config.info_min, maf_min=self.config.maf_min
+        )
+        columns, where = ["trait", "chr", *_SAME, *_OWN, "info"], {"trait": list(traits)}
+        spans = ws.spans("sumstats", columns, where, "chr", Cut("bp", SLICE_BP))
+        if spans is not None:
+            read_spans = spans.read
 
-        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            tables = (usable_rows(batch, number, exempt, info_min, maf_min) for batch in read(batches))
-            yield from exchange.packages("rows", (t for t in tables if t.num_rows), _slices)
+            def parts_of_spans(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+                for _, found in read_spans(batches):
+                    tables = (table for table in map(usable, found) if table.num_rows)
+                    yield from panel_parts(exchange.pieces(tables, _slices), panel_id, len(number))
 
-        return rows.frame.mapInArrow(run, exchange.PACKED_SCHEMA).repartition("bucket")
+            return spans.frame, parts_of_spans
+        source = ws.source("sumstats", columns, where)
+        read = source.read
+
+        def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from exchange.packages("rows", (table for table in map(usable, read(batches)) if table.num_rows), _slices)
+
+        def parts_of_packages(batches: Iterable[pa.RecordBatch]) -> Iterator[Part]:
+            slices = ((bucket, kinds["rows"]) for bucket, kinds in exchange.received(batches))
+            return panel_parts(slices, panel_id, len(number))
+
+        return source.frame.mapInArrow(send, exchange.PACKED_SCHEMA).repartition("bucket"), parts_of_packages
 
 
 _SAME: Final = ("snp", "bp", "a1", "a2", "maf")
@@ -107,11 +121,11 @@ def _slices(rows: pa.Table) -> NDArray[np.int64]:
     return slice_of(rows.column("chr").to_numpy().astype(np.int64), bp)
 
 
-def panel_parts(batches: Iterable[pa.RecordBatch], panel_id: str, n_traits: int) -> Iterator[Part]:
+def panel_parts(slices: Iterable[tuple[int, pa.Table]], panel_id: str, n_traits: int) -> Iterator[Part]:
     """Wide rows of each slice, in the order of position and name."""
-    for number, kinds in exchange.received(batches):
+    for number, rows in slices:
         place: dict[str, str | int | None] = {"panel_id": panel_id, "slice": number, "chr": chromosome_of(number)}
-        yield Part(place, wide_rows(kinds["rows"], n_traits))
+        yield Part(place, wide_rows(rows, n_traits))
 
 
 def wide_rows(rows: pa.Table, n_traits: int) -> pa.Table:

@@ -34,7 +34,6 @@ T = TypeVar("T")
 Batches = Iterable[pa.RecordBatch]
 STRETCH_BP: Final = 25_000_000
 """Length of a stretch; sums are made stretch by stretch, so this is part of what the last bits of results are."""
-LONGEST_BP: Final = 250_000_000
 TASK_CELLS: Final = 3_000_000
 """SNPs times traits that a task of a later pass is given, unless one stretch has more."""
 TASKS_PER_CORE: Final = 4
@@ -86,7 +85,7 @@ def brought_together(
     measure
         Called on executors for each stretch, with how alleles fit; what it makes comes to the driver, in no order.
     """
-    spans = ws.spans("sumstats", COLUMNS, {"trait": list(chosen.traits)}, "chr", Cut("bp", STRETCH_BP, LONGEST_BP))
+    spans = ws.spans("sumstats", COLUMNS, {"trait": list(chosen.traits)}, "chr", Cut("bp", STRETCH_BP))
     if spans is not None:
         with ws.scratch(name) as folder:
             yield _through_files(ws, chosen, spans, folder, measure)
@@ -146,7 +145,8 @@ def _through_files(
     def join(batches: Batches) -> Iterator[tuple[_File, T]]:
         for _, found in read(batches):
             parts = (part for batch in found for part in by_trait(batch))
-            for number, rows in _cut(chosen.rows(rows, chosen.traits.index(trait)) for trait, rows in parts):
+            tables = (chosen.rows(rows, chosen.traits.index(trait)) for trait, rows in parts)
+            for number, rows in exchange.pieces(tables, _place):
                 wide, said = wide_rows(rows, k)
                 # A task that is repeated writes files of its own; those of the one that counts are told to the driver.
                 stretch, path = Stretch(number // _STRETCHES, number, wide), folder / f"{number}-{uuid.uuid4().hex}.arrow"
@@ -156,21 +156,6 @@ def _through_files(
 
     made = sorted(gathered(spans.frame, join), key=lambda pair: pair[0].part)
     return _FiledRows(ws.spark, [file for file, _ in made]), [measured for _, measured in made]
-
-
-def _cut(tables: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    """Rows by stretch, in order; rows that come in the order of position, as munged ones do, are not moved."""
-    pieces: dict[int, list[pa.Table]] = {}
-    for table in tables:
-        place, ordered = _place(table), table
-        if (np.diff(place) < 0).any():
-            order = np.argsort(place, kind="stable")
-            place, ordered = place[order], table.take(pa.array(order))
-        numbers, starts = np.unique(place, return_index=True)
-        for number, start, end in zip(numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), place.size], strict=True):
-            pieces.setdefault(number, []).append(ordered.slice(start, end - start))
-    for number in sorted(pieces):
-        yield number, pa.concat_tables(pieces.pop(number)).combine_chunks()
 
 
 def _place(rows: pa.Table) -> NDArray[np.int64]:
