@@ -316,6 +316,7 @@ def _all_user_gwas() -> UserGwasConfig:
     return UserGwasConfig(
         model="F1 =~ AAA + BBB + CCC\nF1 ~ SNP", name="one factor", sub=("F1~SNP",), q_snp=False, fix_measurement=False,
         std_lv=True, estimation="ML", gc="conserv", snp_se=1e-3, omnibus=True, info_min=0.9, maf_min=0.05, max_failed=0.5,
+        toler=1e-12, smooth_check=False,
     )  # fmt: skip
 
 
@@ -473,7 +474,7 @@ CASES: dict[str, StepCase] = {
             _gwas(i).config,
             GwasConfig(
                 traits=TRAITS, gc="conserv", estimation="ML", std_lv=True, snp_se=1e-3, info_min=0.9, maf_min=0.05, omnibus=True,
-                max_failed=0.1,
+                max_failed=0.1, toler=1e-12, smooth_check=False,
             ),
         ],
         empty=lambda i, ws: emptied(ws, "sumstats", _gwas(i)),
@@ -510,7 +511,10 @@ CASES: dict[str, StepCase] = {
         killed_after="panel",
         configs=lambda i: [
             _wald(i).config,
-            WaldConfig(traits=TRAITS, gc="none", info_min=0.9, maf_min=0.05, max_failed=0.5, contrasts={"a": (1.0, -1.0, 0.0)}),
+            WaldConfig(
+                traits=TRAITS, gc="none", info_min=0.9, maf_min=0.05, max_failed=0.5, toler=1e-12,
+                contrasts={"a": (1.0, -1.0, 0.0)},
+            ),
         ],
         empty=lambda i, ws: emptied(ws, "sumstats", _wald(i)),
         permuted=lambda i, ws: scrambled(ws, ("sumstats", "traits"), _wald(i)),
