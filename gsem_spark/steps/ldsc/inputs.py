@@ -120,6 +120,13 @@ class PanelSource:
         return float(sum(self.m[c] for c in sorted(self.m) if _is_chosen(c, chromosomes)))
 
 
+def panel_total_m(ws: Workspace, panel: str) -> float:
+    """Reference SNPs that a panel's LD scores stand for, all chromosomes: :meth:`PanelSource.total_m` without its version."""
+    rows = ws.rows("ld_scores", {"panel": panel}, ["chr", "m"])
+    largest = rows.group_by("chr").aggregate([("m", "max")]).sort_by("chr")
+    return float(sum(largest.column("m_max").to_pylist()))
+
+
 def _is_chosen(chromosome: int, chromosomes: Literal["odd", "even"] | tuple[int, ...] | None) -> bool:
     if chromosomes is None:
         return True

@@ -18,8 +18,8 @@ from gsem_spark.methods.mtag.assumptions import Finding, check_assumptions, told
 from gsem_spark.methods.mtag.estimate import MtagModel, checked_sigma, fixed_omega, mtag_model
 from gsem_spark.methods.mtag.numerical import Grouped, group_by_n, numerical_omega, searched_omega
 from gsem_spark.methods.mtag.omega import OmegaEstimate, OmegaSums, estimate_omega, merge_omega_sums, omega_sums
-from gsem_spark.steps.ldsc.inputs import panel_source
-from gsem_spark.steps.ldsc.panel_arrays import panel_config, with_ld_scores
+from gsem_spark.steps.ldsc.inputs import panel_total_m
+from gsem_spark.steps.ldsc.panel_arrays import with_ld_scores
 from gsem_spark.steps.mtag.stretches import Stretch, WideRows
 from gsem_spark.steps.mtag.wide import Alleles, check_alleles, matrix
 
@@ -145,7 +145,7 @@ def estimated_sigma(ws: Workspace, wide: WideRows, config: MtagConfig, run_id: s
             yield pa.table({"snp": rows.column("snp"), **{name: both[:, i].copy() for i, name in enumerate(columns)}})
 
     found = with_ld_scores(ws, config.panel, [(wanted.frame, wanted.then(tables))], columns, f"{run_id}-sigma")
-    M = panel_source(ws, panel_config(config.panel)).total_m(None)
+    M = panel_total_m(ws, config.panel)
     z, n = found.columns[:, :k], found.columns[:, k:]
     return intercept_matrix(z, n, found.l2, found.wld, M, n_blocks=config.n_blocks, no_overlap=config.no_overlap)
 

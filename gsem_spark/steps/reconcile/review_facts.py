@@ -16,8 +16,8 @@ from gsem_spark.methods.gwas.loci import HIT_COLUMNS, find_loci
 from gsem_spark.methods.ldsc.two_step import PairData, correlation, heritability
 from gsem_spark.methods.reconcile.stability import stable_loci
 from gsem_spark.steps import exchange
-from gsem_spark.steps.ldsc.inputs import panel_source
-from gsem_spark.steps.ldsc.panel_arrays import panel_config, with_ld_scores
+from gsem_spark.steps.ldsc.inputs import panel_total_m
+from gsem_spark.steps.ldsc.panel_arrays import with_ld_scores
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def factor_regressions(
             yield pa.table({"snp": batch.column("snp"), **columns}).filter(pa.array(usable))
 
     found = with_ld_scores(ws, panel, [(results.frame, factor), (panels.frame, inputs)], ["z", *of_traits], f"{run_id}-review")
-    M = panel_source(ws, panel_config(panel)).total_m(None)
+    M = panel_total_m(ws, panel)
     z, n = found.columns[:, 0], np.full(len(found.columns), effective_n)
     own = heritability(z, n, found.l2, found.wld, M, n_blocks=n_blocks)
     rg = {}
