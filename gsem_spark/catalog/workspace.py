@@ -20,7 +20,7 @@ from gsem_spark.catalog.contracts import guarded, spark_schema
 from gsem_spark.catalog.ordered_rows import Stretch, Stretches
 from gsem_spark.catalog.part_files import PartitionValue
 from gsem_spark.catalog.schemas import SCHEMAS, TableSchema, schema_of
-from gsem_spark.catalog.scratch import scratch_folder
+from gsem_spark.catalog.scratch import SCRATCH, scratch_folder
 from gsem_spark.catalog.spans import Cut, Spans
 from gsem_spark.catalog.staged_write import StagedWrite, check_scopes, contract_errors, scope_list
 from gsem_spark.catalog.store import Scope, Store, TableInfo
@@ -239,7 +239,7 @@ class Workspace:
 
     def scratch(self, name: str) -> AbstractContextManager[Path]:
         """A folder that driver and workers share while the block runs; see :func:`~gsem_spark.catalog.scratch.scratch_folder`."""
-        return scratch_folder(self.location, name)
+        return scratch_folder(self.location, SCRATCH, name)
 
     def replace_parts(
         self,

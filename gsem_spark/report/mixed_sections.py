@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from gsem_spark.report.h2_profile import h2_profile
 from gsem_spark.report.manhattan import manhattan
 from gsem_spark.report.mixed_content import BootstrapContent, MixedContent, MixedTest
 from gsem_spark.report.qq import QQPanel, qq
-from gsem_spark.report.wording import count, number, p_value, spelled
+from gsem_spark.report.wording import count, number, spelled, threshold
 from gsem_spark.thresholds import GENOME_WIDE_P
 
 LEADS: Final = 40
@@ -87,10 +87,10 @@ def bootstrap_sections(runs: Sequence[BootstrapContent]) -> list[dict[str, Any]]
 
 def mixed_verdict(run: MixedContent) -> str:
     """One sentence on what a scan came to."""
-    found = [f"{spelled(sum(len(t.leads) for t in mine), 'locus', 'loci')} of {name}" for name, mine in _by_title(run)]
+    found = [f"{spelled(len(test.leads), 'locus', 'loci')} of {_named(test)}" for test in run.tests]
     several = ", ".join(found[:3]) + (f" and {len(found) - 3} more tests" if len(found) > 3 else "")
-    threshold = p_value(GENOME_WIDE_P).replace(".0 ×", " ×")
-    return f"Of {count(_variants(run))} variants tested under a mixed model, p < {threshold}: {several or 'no test was made'}."
+    tested = f"Of {count(_variants(run))} variants tested under a mixed model"
+    return f"{tested}, p < {threshold(GENOME_WIDE_P)}: {several or 'no test was made'}."
 
 
 def mixed_key_figures(run: MixedContent) -> list[tuple[str, str]]:
@@ -106,9 +106,8 @@ def _variants(run: MixedContent) -> int:
     return int(run.figures["tests"].max()) if len(run.figures) else 0
 
 
-def _by_title(run: MixedContent) -> Iterator[tuple[str, list[MixedTest]]]:
-    for test in run.tests:
-        yield (test.trait if test.design == "effect" else f"{test.trait} ({test.design})"), [test]
+def _named(test: MixedTest) -> str:
+    return test.trait if test.design == "effect" else f"{test.trait} ({test.design})"
 
 
 def _keyed(runs: Sequence[MixedContent]) -> list[tuple[str, MixedTest]]:
@@ -128,13 +127,13 @@ def _profile_caption(run: MixedContent) -> str:
 
 
 def _test_section(key: str, test: MixedTest) -> dict[str, Any]:
-    threshold = p_value(GENOME_WIDE_P).replace(".0 ×", " ×")
     effect = test.effect
     return {
         "key": key,
         "title": test.title,
         "leads": mixed_tables.leads_table(test.leads) if len(test.leads) else None,
-        "manhattan": f"{test.title}. Named are variants with p < {threshold}, none within a megabase of a stronger one.",
+        "manhattan": f"{test.title}. Named are variants with p < {threshold(GENOME_WIDE_P)}, none within a megabase of a "
+        "stronger one.",
         "qq": f"QQ plot of {test.title}. Grey: 95 % band of the null for independent variants.",
         "effect": "" if effect is None else (
             f"{effect.trait}, less covariates, by copies of {effect.a1} at {effect.snp}, the strongest variant: samples, their "

@@ -79,6 +79,11 @@ def spelled(n: int, thing: str, plural: str | None = None) -> str:
     return f"{word} {thing if n == 1 else plural or thing + 's'}"
 
 
+def threshold(p: float) -> str:
+    """Print a limit of p as one says it: 5 × 10⁻⁸, not 5.0 × 10⁻⁸."""
+    return p_value(p).replace(".0 ×", " ×")
+
+
 def verdict_sentence(content: ReportContent) -> str:
     """Return the one or two sentences that say what the run came to."""
     said = [_model_verdict(content.model), _gwas_verdict(content.gwas)]
@@ -120,13 +125,13 @@ def _gwas_verdict(gwas: GwasContent | None) -> str:
         return ""
     tested = f"Of {count(gwas.n_snps)} SNPs tested,"
     factor = gwas.loci[gwas.loci["signal"] == "factor"] if len(gwas.loci) else gwas.loci
-    threshold = p_value(gwas.p_threshold).replace(".0 ×", " ×")
+    limit = threshold(gwas.p_threshold)
     if factor.empty:
-        return f"{tested} none reaches p < {threshold} for the factor."
+        return f"{tested} none reaches p < {limit} for the factor."
     through = int(factor["factor_only"].sum())
     return (
         f"{tested} {spelled(len(factor), 'independent locus', 'independent loci')} {'reaches' if len(factor) == 1 else 'reach'} "
-        f"p < {threshold} for the factor; {spelled(through, 'of them', 'of them')} {'acts' if through == 1 else 'act'} "
+        f"p < {limit} for the factor; {spelled(through, 'of them', 'of them')} {'acts' if through == 1 else 'act'} "
         f"through the factor alone (Q_SNP not significant)."
     )
 

@@ -85,13 +85,8 @@ def pieces(tables: Iterable[pa.Table], buckets: Callable[[pa.Table], NDArray[np.
     """All rows by bucket, the smallest number first; tables that are in the order of their buckets are cut, not sorted."""
     found: dict[int, list[pa.Table]] = {}
     for table in tables:
-        bucket, ordered = buckets(table), table
-        if (np.diff(bucket) < 0).any():
-            order = np.argsort(bucket, kind="stable")
-            bucket, ordered = bucket[order], table.take(pa.array(order))
-        numbers, starts = np.unique(bucket, return_index=True)
-        for number, start, end in zip(numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), bucket.size], strict=True):
-            found.setdefault(number, []).append(ordered.slice(start, end - start))
+        for number, rows in _cut(table, buckets(table)):
+            found.setdefault(number, []).append(rows)
     for number in sorted(found):
         yield number, pa.concat_tables(found.pop(number)).combine_chunks()
 
@@ -147,13 +142,21 @@ def by_name(column: str, n: int) -> Callable[[pa.Table], NDArray[np.int64]]:
 
 def _pack(kind: str, table: pa.Table, buckets: Callable[[pa.Table], NDArray[np.int64]]) -> pa.RecordBatch:
     table = table.combine_chunks()
-    bucket = buckets(table)
-    # NumPy sorts 16-bit integers by radix, several times faster than wider ones.
-    order = np.argsort(bucket.astype(np.int16) if bucket.max(initial=0) < 2**15 else bucket, kind="stable")
-    ordered = table.take(pa.array(order))
-    numbers, starts = np.unique(bucket[order], return_index=True)
-    ends = [*starts[1:].tolist(), table.num_rows]
-    blobs = [pack(ordered.slice(a, b - a).combine_chunks()) for a, b in zip(starts.tolist(), ends, strict=True)]
+    numbers, blobs = [], []
+    for number, rows in _cut(table, buckets(table)):
+        numbers.append(number)
+        blobs.append(pack(rows.combine_chunks()))
     return pa.RecordBatch.from_arrays(
         [pa.array(numbers, pa.int32()), pa.array([kind] * len(blobs)), pa.array(blobs, pa.binary())], names=list(_NAMES)
     )
+
+
+def _cut(table: pa.Table, bucket: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:
+    """Rows of each bucket, the smallest number first, in the order they stand in; rows in the order of their buckets stay put."""
+    if (np.diff(bucket) < 0).any():
+        # NumPy sorts 16-bit integers by radix, several times faster than wider ones.
+        order = np.argsort(bucket.astype(np.int16) if bucket.max() < 2**15 else bucket, kind="stable")
+        bucket, table = bucket[order], table.take(pa.array(order))
+    numbers, starts = np.unique(bucket, return_index=True)
+    for number, start, end in zip(numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), bucket.size], strict=True):
+        yield number, table.slice(start, end - start)

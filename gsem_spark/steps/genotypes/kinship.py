@@ -286,10 +286,10 @@ def _strangers(ws: Workspace, samples: pd.DataFrame) -> Iterator[str]:
     """What a reader must know of cohorts that a matrix of its own samples does not cover."""
     have = set(samples["iid"].astype(str))
     for name in sorted(str(r["cohort"]) for r in ws.records("cohorts", columns=["cohort"])):
-        lost = [iid for iid in cohort_of(ws, name).samples["iid"].astype(str) if iid not in have]
+        cohort = cohort_of(ws, name)
+        lost = [iid for iid in cohort.samples["iid"].astype(str) if iid not in have]
         if lost:
-            total = cohort_of(ws, name).n_samples
-            yield (f"{len(lost):,} of {total:,} samples of cohort {name} are not in it ({', '.join(lost[:3])}); "
+            yield (f"{len(lost):,} of {cohort.n_samples:,} samples of cohort {name} are not in it ({', '.join(lost[:3])}); "
                    f"its own are {', '.join(sorted(have)[:3])} and others")
 
 

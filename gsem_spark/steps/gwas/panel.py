@@ -22,6 +22,7 @@ from gsem_spark.catalog.spans import Cut
 from gsem_spark.errors import DataError
 from gsem_spark.steps import exchange
 from gsem_spark.steps.gwas.slices import SLICE_BP, chromosome_of, slice_of
+from gsem_spark.steps.met_rows import met_rows, side_by_side
 from gsem_spark.steps.progress import Progress
 from gsem_spark.steps.step import Outcome, Plan, Step, StepConfig
 from gsem_spark.thresholds import PER_SNP_INFO_MIN, PER_SNP_MAF_MIN
@@ -130,22 +131,10 @@ def panel_parts(slices: Iterable[tuple[int, pa.Table]], panel_id: str, n_traits:
 
 def wide_rows(rows: pa.Table, n_traits: int) -> pa.Table:
     """One row a SNP that all traits have: what is the same for all of them, and beta, se, n as lists in the traits' order."""
-    codes = rows.column("snp").combine_chunks().dictionary_encode().indices.to_numpy()
-    trait = rows.column("trait").to_numpy()
-    present = np.bincount(codes) == n_traits
-    first = np.flatnonzero((trait == 0) & present[codes])  # the first trait's row stands for what all share
-    shared = rows.select(list(_SAME)).take(pa.array(first))
-    order = pc.sort_indices(shared, sort_keys=[("bp", "ascending"), ("snp", "ascending")]).to_numpy()
-    place = np.full(present.size, -1)
-    place[codes[first[order]]] = np.arange(order.size)
-    keep = np.flatnonzero(place[codes] >= 0)
-    columns = {}
-    for name in _OWN:
-        values = np.full((order.size, n_traits), np.nan)
-        values[place[codes[keep]], trait[keep]] = pc.fill_null(rows.column(name), float("nan")).to_numpy()[keep]
-        columns[name] = pa.ListArray.from_arrays(np.arange(order.size + 1, dtype=np.int32) * n_traits, values.ravel())
-    ordered = shared.take(pa.array(order))
-    return pa.table({**{name: ordered.column(name) for name in _SAME}, **columns})
+    shared, at = met_rows(rows, n_traits, _SAME)
+    bounds = np.arange(len(at) + 1, dtype=np.int32) * n_traits
+    columns = {name: pa.ListArray.from_arrays(bounds, side_by_side(rows, name, at).ravel()) for name in _OWN}
+    return pa.table({**{name: shared.column(name) for name in _SAME}, **columns})
 
 
 def panel_counts(ws: Workspace, panel_id: str) -> dict[int, int]:

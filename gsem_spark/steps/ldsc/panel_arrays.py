@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.scratch import mapped_rows, put_rows
 from gsem_spark.errors import ConfigError
 from gsem_spark.steps import exchange
 from gsem_spark.steps.gather import gathered
@@ -91,10 +92,10 @@ def with_ld_scores(
 
 
 def _through_files(
-    ws: Workspace, panel: str, rows: Sequence[tuple[DataFrame, Tables]], columns: Sequence[str], folder: Path
+    ws: Workspace, panel: str, rows: Sequence[tuple[DataFrame, Tables]], columns: list[str], folder: Path
 ) -> LdArrays | None:
     """Workers look names up in the panel's index and leave numbers in files; None where the index cannot tell names apart."""
-    scores = ws.rows("ld_scores", {"panel": panel}, ["snp", "ord", "l2", "wld"]).combine_chunks()
+    scores = ws.rows("ld_scores", {"panel": panel}, ["snp", "ord", "l2", "wld"])
     _, first = np.unique(scores.column("ord").to_numpy(), return_index=True)
     scores = scores.take(pa.array(first)).combine_chunks()
     made = PanelIndex.write(scores.column("snp").combine_chunks(), folder / "panel.arrow")
@@ -109,7 +110,7 @@ def _through_files(
     for present, found in known:
         there &= present
         for name, column in found.items():
-            values[:, list(columns).index(name)] = column
+            values[:, columns.index(name)] = column
     keep = there[place]
     l2, wld = (scores.column(name).to_numpy()[keep] for name in ("l2", "wld"))
     return LdArrays(l2, wld, values[place[keep]])
@@ -136,15 +137,13 @@ def _looked_up(
             mine = table.select([c for c in columns if c in table.column_names]).append_column(_AT, pa.array(at))
             mine = mine.filter(pa.array(at >= 0))
             path = str(folder / f"{uuid.uuid4().hex}.arrow")
-            with pa.ipc.new_file(path, mine.schema) as file:
-                file.write_table(mine)
+            put_rows(path, mine)
             yield path
 
     present = np.zeros(index.size, dtype=bool)
     found: dict[str, Floats] = {}
     for path in gathered(frame, look):
-        with pa.ipc.open_file(pa.memory_map(path)) as file:
-            mine = file.read_all()
+        mine = mapped_rows(path)
         at = mine.column(_AT).to_numpy()
         present[at] = True
         for name in (c for c in mine.column_names if c != _AT):

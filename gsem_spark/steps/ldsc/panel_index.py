@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.scratch import mapped_rows, put_rows
 from gsem_spark.steps.exchange import name_hashes
 
 
@@ -35,15 +36,12 @@ class PanelIndex:
         distinct = names.take(pa.array(first))
         if not pc.all(pc.equal(distinct.take(pa.array(place)), names)).as_py() and len(names):
             return None
-        table = pa.table({"hash": hashes, "snp": distinct})
-        with pa.ipc.new_file(path, table.schema) as file:
-            file.write_table(table)
+        put_rows(path, pa.table({"hash": hashes, "snp": distinct}))
         return cls(str(path), hashes.size), place
 
     def find(self, names: pa.Array) -> NDArray[np.int64]:
         """Place of each name in the index, -1 for one that is not there."""
-        with pa.ipc.open_file(pa.memory_map(self.path)) as file:
-            known = file.read_all().combine_chunks()
+        known = mapped_rows(self.path).combine_chunks()
         wanted, hashes = name_hashes(names), known.column("hash").to_numpy()
         if not hashes.size:
             return np.full(wanted.size, -1)

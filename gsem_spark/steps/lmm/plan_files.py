@@ -6,7 +6,6 @@ tables; where the workspace is no mounted folder, Spark brings the files to the 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.scratch import scratch_folder
 from gsem_spark.catalog.store import local_folder
 from gsem_spark.errors import StorageError
 from gsem_spark.methods.lmm.plan_arrays import join_arrays, split_arrays
@@ -90,7 +90,6 @@ class PlanFolder:
         light, arrays = split_arrays(plan)
         paths = {}
         try:
-            Path(self.path).mkdir(parents=True, exist_ok=True)
             for k, (name, array) in enumerate(arrays.items()):
                 path = Path(self.path, f"{self.run_id}.{number}.{k}.npy")
                 partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.npy")
@@ -114,13 +113,11 @@ class PlanFolder:
 @contextmanager
 def plan_folder(ws: Workspace, run_id: str) -> Iterator[PlanFolder]:
     """A folder for plans while the block lasts; it is removed behind it, and that of a run that died before it."""
-    root = local_folder(arrays_root(ws))
-    folder = Path(root, FOLDER, run_id) if root is not None else Path(tempfile.mkdtemp(prefix="gsem_plans_"))
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield PlanFolder(str(folder), run_id, shipped=root is None)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    root = arrays_root(ws)
+    shipped = local_folder(root) is None
+    place = tempfile.TemporaryDirectory(prefix="gsem_plans_") if shipped else scratch_folder(root, FOLDER, run_id)
+    with place as folder:
+        yield PlanFolder(str(folder), run_id, shipped)
 
 
 @contextmanager

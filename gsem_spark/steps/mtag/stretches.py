@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gsem_spark.catalog.scratch import mapped_rows, put_rows
 from gsem_spark.catalog.spans import Cut, Spans
 from gsem_spark.steps import exchange
 from gsem_spark.steps.gather import gathered
@@ -111,8 +112,7 @@ class _File:
     cells: int
 
     def load(self) -> Stretch:
-        with pa.ipc.open_file(pa.memory_map(self.path)) as file:
-            return Stretch(self.chromosome, self.part, file.read_all())
+        return Stretch(self.chromosome, self.part, mapped_rows(self.path))
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def _through_files(
                 wide, said = wide_rows(rows, k)
                 # A task that is repeated writes files of its own; those of the one that counts are told to the driver.
                 stretch, path = Stretch(number // _STRETCHES, number, wide), folder / f"{number}-{uuid.uuid4().hex}.arrow"
-                with pa.ipc.new_file(path, wide.schema) as file:
-                    file.write_table(wide.combine_chunks())
+                put_rows(path, wide.combine_chunks())
                 yield _File(stretch.chromosome, number, str(path), k * wide.num_rows), measure(stretch, said)
 
     made = sorted(gathered(spans.frame, join), key=lambda pair: pair[0].part)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gsem_spark.errors import DataError
 from gsem_spark.methods.mtag.filters import MISMATCH_SHARE_MAX, align
+from gsem_spark.steps.met_rows import met_rows, side_by_side
 
 Floats = NDArray[np.float64]
 SHARED: Final = ("snp", "bp", "maf", "a1", "a2")
@@ -35,25 +36,10 @@ def wide_rows(rows: pa.Table, k: int) -> tuple[pa.Table, Alleles]:
     Columns: ``snp bp maf a1 a2`` of the first trait, and lists of k numbers ``z n eaf``. SNPs whose alleles fit the first
     trait's neither way round are left out and counted.
     """
-    codes = rows.column("snp").combine_chunks().dictionary_encode().indices.to_numpy()
-    trait = rows.column("trait").to_numpy()
-    present = np.bincount(codes) == k
-    first = np.flatnonzero((trait == 0) & present[codes])
-    shared = rows.select(list(SHARED)).take(pa.array(first))
-    order = pc.sort_indices(shared, sort_keys=[("bp", "ascending"), ("snp", "ascending")]).to_numpy()
-    place = np.full(present.size, -1)
-    place[codes[first[order]]] = np.arange(order.size)
-    shared = shared.take(pa.array(order)).combine_chunks()
-    at = [np.empty(order.size, np.int64) for _ in range(k)]
-    for t in range(k):
-        mine = np.flatnonzero((trait == t) & (place[codes] >= 0))
-        at[t][place[codes[mine]]] = mine
+    shared, at = met_rows(rows, k, SHARED)
     alleles = rows.select(["a1", "a2"]).combine_chunks()
-    sign, said = _signs(shared, [alleles.take(pa.array(i)) for i in at], k)
-    values = {}
-    for name in OWN:
-        column = pc.fill_null(rows.column(name), float("nan")).to_numpy()
-        values[name] = np.column_stack([column[i] for i in at]) if order.size else np.empty((0, k))
+    sign, said = _signs(shared, [alleles.take(pa.array(at[:, t].copy())) for t in range(k)], k)
+    values = {name: side_by_side(rows, name, at) for name in OWN}
     turned = sign < 0
     values["z"] = np.where(turned, -values["z"], values["z"])
     values["eaf"] = np.where(turned, 1.0 - values["eaf"], values["eaf"])
